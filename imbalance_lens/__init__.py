@@ -1,0 +1,45 @@
+"""Find out which modality dominates a multimodal PyTorch model, and why.
+
+Everything below is imported when it is first used, so that `import imbalance_lens` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .anatomy import Anatomy, explain, find_anatomy
+    from .checkpoints import load_weights
+    from .diagnosis import diagnose
+    from .lens import Lens
+    from .probes.abnormal_batchnorm import scan_checkpoint
+    from .report import Report, load_report
+    from .hooks.clock import every, log_spaced
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Anatomy": ".anatomy",
+    "explain": ".anatomy",
+    "find_anatomy": ".anatomy",
+    "load_weights": ".checkpoints",
+    "diagnose": ".diagnosis",
+    "Lens": ".lens",
+    "scan_checkpoint": ".probes.abnormal_batchnorm",
+    "Report": ".report",
+    "load_report": ".report",
+    "every": ".hooks.clock",
+    "log_spaced": ".hooks.clock",
+}
+__all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,63 @@
+"""The only place that words common complaints about arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from .errors import BatchError, SettingError
+from .registry import unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
+    """Complain unless `value` is one of `allowed`."""
+    options = list(allowed)
+    if value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        raise SettingError(f"{name}={value!r} is not known. Choose one of: {listed}.")
+
+
+def positive(name: str, value: float) -> None:
+    """Complain unless `value` is a number above zero."""
+    if not value > 0:
+        raise SettingError(f"{name} must be above 0; got {value!r}.")
+
+
+def fraction(name: str, value: float) -> None:
+    """Complain unless 0 < value < 1."""
+    if not 0 < value < 1:
+        raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
+
+
+def modalities(names: Collection[str]) -> None:
+    """Complain unless two or more modalities are named."""
+    if len(names) < 2:
+        given = ", ".join(map(repr, names)) or "none"
+        raise SettingError(f"Two or more modalities are needed; got {given}.")
+
+
+def known_modality(name: str, known: Iterable[str]) -> None:
+    """Complain about a modality that the model does not have."""
+    names = list(known)
+    if name not in names:
+        raise unknown("modality", name, names)
+
+
+def same_modalities(what: str, given: Mapping[str, object], wanted: Collection[str]) -> None:
+    """Complain unless the mapping is keyed by exactly the wanted modalities."""
+    if set(given) != set(wanted):
+        raise SettingError(
+            f"{what} must have the modalities {sorted(wanted)}; got {sorted(given)}."
+        )
+
+
+def logits_and_labels(logits: Tensor, labels: Tensor) -> None:
+    """Complain unless logits are (batch, classes) and labels (batch,)."""
+    if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels):
+        raise BatchError(
+            "logits must be (batch, classes) and labels (batch,); "
+            f"got {tuple(logits.shape)} and {tuple(labels.shape)}."
+        )

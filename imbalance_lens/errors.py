@@ -1,0 +1,49 @@
+"""Every error and warning of the library: each says what was given, what is allowed, what to do."""
+
+
+class ImbalanceLensError(Exception):
+    """Base class of all errors that the library raises on purpose."""
+
+
+class UnknownNameError(ImbalanceLensError, LookupError):
+    """A probe, recipe, modality or setting was asked for by a name that does not exist."""
+
+
+class SettingError(ImbalanceLensError, ValueError):
+    """An argument has a value, a shape or a type that is not allowed."""
+
+
+class BatchError(ImbalanceLensError, ValueError):
+    """A loader gave a batch, or labels, that cannot be used."""
+
+
+class AnatomyError(ImbalanceLensError, ValueError):
+    """The parts of a model could not be found, or the ones given do not fit it."""
+
+
+class SchemaError(ImbalanceLensError, ValueError):
+    """A dataset breaks the written schema, or a file is not a report."""
+
+
+class CheckpointError(ImbalanceLensError, ValueError):
+    """A checkpoint could not be read safely, or does not fit the model."""
+
+
+class NotAttachedError(ImbalanceLensError, RuntimeError):
+    """A session was asked for something that it did not see."""
+
+
+class NotApplicableError(ImbalanceLensError, ValueError):
+    """A probe has no answer for this model or this data; the message is the reason."""
+
+
+class MissingPackageError(ImbalanceLensError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class ImbalanceLensWarning(UserWarning):
+    """Base class of the library's warnings."""
+
+
+class SignalBypassWarning(ImbalanceLensWarning):
+    """Some of the model's input reaches the output past every encoder that was named."""

@@ -1,0 +1,41 @@
+"""What every probe is."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ..observation import Need, Observation
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Probe(ABC):
+    """Collects numbers from observations and answers one labelled dataset.
+
+    A probe is a dataclass whose init fields are its settings. It keeps sums or per-example
+    numbers on the observations' device, never activations, and copies to the host only in
+    `result`. It knows formulas and observations, not models, hooks or files. What it cannot
+    answer it says by raising `NotApplicableError` with the reason.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ()
+
+    @abstractmethod
+    def observe(self, seen: Observation) -> None:
+        """Take in one step."""
+
+    @abstractmethod
+    def result(self) -> xr.Dataset:
+        """Return the dataset so far; may be called any time, and twice gives the same."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in what another copy of this probe saw, on another rank or in another part."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of the init fields."""
+        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+        return {f.name: getattr(self, f.name) for f in fields if f.init}

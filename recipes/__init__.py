@@ -1,0 +1,1 @@
+"""Training remedies that act on what the probes of `imbalance_lens` report."""
