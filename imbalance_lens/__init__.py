@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from .anatomy import Anatomy, explain, find_anatomy
     from .checkpoints import load_weights
     from .diagnosis import diagnose
+    from .hooks.clock import every, log_spaced
     from .lens import Lens
     from .probes.abnormal_batchnorm import scan_checkpoint
     from .report import Report, load_report
-    from .hooks.clock import every, log_spaced
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,19 @@ _HOME = {
     "every": ".hooks.clock",
     "log_spaced": ".hooks.clock",
 }
-__all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "Anatomy",
+    "Lens",
+    "Report",
+    "diagnose",
+    "every",
+    "explain",
+    "find_anatomy",
+    "load_report",
+    "load_weights",
+    "log_spaced",
+    "scan_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:

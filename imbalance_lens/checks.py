@@ -46,6 +46,16 @@ def known_modality(name: str, known: Iterable[str]) -> None:
         raise unknown("modality", name, names)
 
 
+def no_strangers(what: str, given: Collection[str], known: Collection[str]) -> None:
+    """Complain about names in `given` that are no modalities."""
+    strangers = sorted(set(given) - set(known))
+    if strangers:
+        raise SettingError(
+            f"{what} names {', '.join(map(repr, strangers))}, which is no modality here. "
+            f"Modalities: {', '.join(map(repr, known))}."
+        )
+
+
 def same_modalities(what: str, given: Mapping[str, object], wanted: Collection[str]) -> None:
     """Complain unless the mapping is keyed by exactly the wanted modalities."""
     if set(given) != set(wanted):

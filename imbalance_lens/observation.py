@@ -47,7 +47,7 @@ class BatchNormState:
     modality: str = ""
 
 
-def _no_coalitions(present: Collection[str], fill: str = "zero") -> Tensor:
+def _no_coalitions(present: Collection[str], fill: str = "zero") -> Tensor:  # noqa: ARG001
     raise NotAttachedError(
         "This observation holds no coalitions. Name Need.COALITIONS in the probe's needs."
     )

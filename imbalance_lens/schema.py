@@ -107,9 +107,8 @@ def validate(ds: xr.Dataset) -> None:
         if dim not in ds.coords:
             wrong.append(f"dimension {dim!r} has no coordinate")
     for name, values in ds.data_vars.items():
-        for attribute in ("units", "long_name", "formula"):
-            if not values.attrs.get(attribute):
-                wrong.append(f"variable {name!r} has no {attribute}")
+        unsaid = (a for a in ("units", "long_name", "formula") if not values.attrs.get(a))
+        wrong += [f"variable {name!r} has no {attribute}" for attribute in unsaid]
         if values.attrs.get("units", "1") not in UNITS:
             wrong.append(f"variable {name!r} has unknown units {values.attrs['units']!r}")
         if values.dtype.kind not in "fiub":

@@ -1,0 +1,217 @@
+"""From a loader's batch to a call of the model and its labels."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import BatchError
+from .observation import NO_LABELS
+from .trees import map_tensors
+
+LABEL_KEYS = ("label", "labels", "target")
+
+Split = Callable[[Any], tuple[Any, Any]]
+"""A user's own way to get (inputs, labels) out of a batch; labels may be None."""
+
+
+def split_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
+    """Return a batch's inputs and its labels.
+
+    A batch is (inputs, labels), (input, input, ..., labels), or a mapping with the labels under
+    "label", "labels" or "target". A mapping without labels, and a lone tensor, are inputs only.
+
+    Args:
+        batch: what the loader gave.
+        split: a function that returns (inputs, labels) for any other kind of batch.
+
+    Returns:
+        The inputs, and the labels (batch,) as int64; labels are empty where there are none.
+
+    Raises:
+        BatchError: the batch has no known form, or its labels are not class indices.
+
+    Example:
+        >>> split_batch({"audio": torch.ones(2, 3), "label": torch.tensor([0, 1])})[1]
+        tensor([0, 1])
+    """
+    if split is not None:
+        inputs, labels = split(batch)
+    elif isinstance(batch, Mapping):
+        inputs, labels = _split_mapping(batch)
+    elif isinstance(batch, tuple | list) and batch:
+        *inputs, labels = batch if len(batch) > 1 else (*batch, None)
+        inputs = inputs[0] if len(inputs) == 1 else tuple(inputs)
+    elif isinstance(batch, Tensor):
+        inputs, labels = batch, None
+    else:
+        raise BatchError(
+            f"A batch of type {type(batch).__name__} is not known. Give (inputs, labels), a "
+            f"mapping with the labels under one of {', '.join(LABEL_KEYS)}, or pass "
+            "split=function, which returns (inputs, labels)."
+        )
+    return inputs, NO_LABELS if labels is None else _class_indices(labels)
+
+
+def check_labels(labels: Tensor, classes: int, batch_size: int) -> None:
+    """Complain about labels that do not fit the model's logits.
+
+    Raises:
+        BatchError: another number of labels than examples, or a label outside 0..classes-1.
+    """
+    if len(labels) != batch_size:
+        raise BatchError(
+            f"The batch has {batch_size} examples and {len(labels)} labels; give one per example."
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        wrong = int(labels.max()) if int(labels.max()) >= classes else int(labels.min())
+        raise BatchError(
+            f"Label {wrong} is out of range: the model gives {classes} logits, so labels must lie "
+            f"in 0..{classes - 1}. Leave out examples without a class before they get here."
+        )
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a model: its inputs by name, and how they are handed over.
+
+    Attributes:
+        inputs: the named inputs, in order; the names are the forward parameters' own, or the keys.
+        positional: the names that are passed by position.
+        packed: the structure that carries all inputs as one argument, or None.
+    """
+
+    inputs: Mapping[str, Any]
+    positional: tuple[str, ...] = ()
+    packed: Any = field(default=None, repr=False)
+
+    def __call__(self, model: nn.Module) -> Any:
+        """Return the model's output for these inputs."""
+        if self.packed is not None:
+            return model(_repacked(self.packed, self.inputs))
+        keywords = {n: value for n, value in self.inputs.items() if n not in self.positional}
+        return model(*(self.inputs[name] for name in self.positional), **keywords)
+
+    def with_inputs(self, changed: Mapping[str, Any]) -> Call:
+        """Return the same call with some inputs exchanged."""
+        return replace(self, inputs={**self.inputs, **changed})
+
+    def to(self, device: torch.device) -> Call:
+        """Return the same call with all tensors on a device."""
+        moved = map_tensors(lambda t: t.to(device, non_blocking=True), dict(self.inputs))
+        return replace(self, inputs=moved)
+
+
+def bind(model: nn.Module, inputs: Any) -> Call:
+    """Fit inputs to the parameters of a model's forward.
+
+    A mapping gives keyword arguments, a tuple or list positional ones, anything else the one
+    argument. Where forward takes a single argument, the mapping or tuple is passed as it is.
+
+    Raises:
+        BatchError: the inputs do not fit; the message shows both sides.
+    """
+    signature = _signature(model)
+    if isinstance(inputs, Mapping):
+        named = {str(key): value for key, value in inputs.items()}
+        if _fits(signature, (), named):
+            return Call(named)
+        if _fits(signature, (inputs,), {}):
+            return Call(named, packed=inputs)
+    else:
+        args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        if _fits(signature, args, {}):
+            names = _positional_names(signature, len(args))
+            return Call(dict(zip(names, args, strict=True)), positional=names)
+        if _fits(signature, (inputs,), {}):
+            (name,) = _positional_names(signature, 1)
+            named = {f"{name}_{i}": value for i, value in enumerate(args)}
+            return Call(named, packed=inputs)
+    given = (
+        f"the keywords {', '.join(map(repr, inputs))}"
+        if isinstance(inputs, Mapping)
+        else f"{len(inputs) if isinstance(inputs, tuple | list) else 1} positional argument(s)"
+    )
+    raise BatchError(
+        f"{type(model).__name__}.forward{signature} does not take {given}. Let the loader give "
+        "what forward takes, or pass split=function, which returns (inputs, labels)."
+    )
+
+
+def _split_mapping(batch: Mapping) -> tuple[Any, Any]:
+    found = [key for key in LABEL_KEYS if key in batch]
+    if len(found) > 1:
+        raise BatchError(
+            f"The batch has labels under {' and '.join(map(repr, found))}. Keep one of them, or "
+            "pass split=function, which returns (inputs, labels)."
+        )
+    if not found:
+        return batch, None
+    return {key: value for key, value in batch.items() if key != found[0]}, batch[found[0]]
+
+
+def _class_indices(labels: Any) -> Tensor:
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BatchError(
+            f"Labels of type {type(labels).__name__} are no class indices ({error}). Give an "
+            "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
+        ) from error
+    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+        raise BatchError(
+            "Labels must be class indices, an integer tensor (batch,); got "
+            f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}. One-hot "
+            "labels: use labels.argmax(1). Other batches: pass split=function."
+        )
+    return given.to(torch.int64)
+
+
+def _signature(model: nn.Module) -> inspect.Signature:
+    try:
+        return inspect.signature(model.forward)
+    except (TypeError, ValueError):  # scripted modules hide theirs
+        anything = [
+            inspect.Parameter("input", inspect.Parameter.VAR_POSITIONAL),
+            inspect.Parameter("inputs", inspect.Parameter.VAR_KEYWORD),
+        ]
+        return inspect.Signature(anything)
+
+
+def _fits(signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> bool:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _positional_names(signature: inspect.Signature, count: int) -> tuple[str, ...]:
+    names: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}_{i}" for i in range(count - len(names))]
+        elif parameter.kind in _BY_POSITION:
+            names.append(parameter.name)
+    return tuple(names[:count])
+
+
+_BY_POSITION = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+
+
+def _repacked(packed: Any, inputs: Mapping[str, Any]) -> Any:
+    if isinstance(packed, Mapping):
+        filled: Any = copy.copy(packed)
+        for key in packed:
+            filled[key] = inputs[str(key)]
+        return filled
+    return type(packed)(inputs.values())

@@ -1,0 +1,1 @@
+"""The only place that touches a running model: hooks, patches, frozen passes, schedules."""

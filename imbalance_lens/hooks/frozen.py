@@ -1,0 +1,67 @@
+"""Running a model as an observer: nothing it holds is different afterwards."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Run the block in eval mode without gradients, and give back everything as it was.
+
+    Given back, also after an error: every train/eval flag, every buffer (values and identity),
+    and the random state of Python, numpy, the CPU and all CUDA devices in use. Compiled parts
+    run eagerly inside, since hooks and patches added after compilation would be ignored.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone(), _version(buffer))
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(random_state_kept())
+        stack.enter_context(torch.no_grad())
+        if "torch._dynamo" in sys.modules:  # not loaded: nothing was compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, training in flags:
+                module.training = training
+            for module, name, buffer, copy, version in buffers:
+                module._buffers[name] = buffer
+                if _changed(buffer, copy, version):
+                    buffer.copy_(copy)
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Give back the random state of Python, numpy, the CPU and the CUDA devices in use."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _version(buffer: Tensor) -> int:
+    return -1 if buffer.is_inference() else buffer._version
+
+
+def _changed(buffer: Tensor, copy: Tensor, version: int) -> bool:
+    # Comparing values would wait for an accelerator; on the CPU it also sees writes to `.data`.
+    moved = version < 0 or buffer._version != version
+    return moved or (buffer.device.type == "cpu" and not torch.equal(buffer, copy))
