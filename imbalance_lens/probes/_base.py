@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ..errors import NotAttachedError
 from ..observation import Need, Observation
 
 if TYPE_CHECKING:
@@ -39,3 +40,11 @@ class Probe(ABC):
         """Return the values of the init fields."""
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
         return {f.name: getattr(self, f.name) for f in fields if f.init}
+
+    def nothing_seen(self) -> NotAttachedError:
+        """Word the complaint about a result that is asked for before any observation."""
+        name = type(self).__module__.rpartition(".")[2]
+        return NotAttachedError(
+            f"The probe {name!r} has seen no batch yet, so it has no result. Diagnose with a "
+            "loader that is not empty, or let the lens see a training step first."
+        )
