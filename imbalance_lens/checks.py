@@ -32,6 +32,12 @@ def fraction(name: str, value: float) -> None:
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
 
 
+def unique(what: str, name: str, taken: Collection[str]) -> None:
+    """Complain about a name that is there already."""
+    if name in taken:
+        raise SettingError(f"{what} names {name!r} twice. Name it once.")
+
+
 def modalities(names: Collection[str]) -> None:
     """Complain unless two or more modalities are named."""
     if len(names) < 2:
@@ -71,3 +77,15 @@ def logits_and_labels(logits: Tensor, labels: Tensor) -> None:
             "logits must be (batch, classes) and labels (batch,); "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}."
         )
+
+
+def class_indices(labels: Tensor) -> None:
+    """Complain unless labels are whole numbers."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise BatchError(f"labels must be class indices (integers); got {labels.dtype}.")
+
+
+def shape(name: str, tensor: Tensor, wanted: str, fits: bool) -> None:
+    """Complain unless the tensor's shape fits what is wanted."""
+    if not fits:
+        raise SettingError(f"{name} must be {wanted}; got {tuple(tensor.shape)}.")

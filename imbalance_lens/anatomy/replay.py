@@ -1,0 +1,248 @@
+"""Encoders once per batch, fusion and head once per set of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from .. import checks
+from ..batches import Call
+from ..errors import AnatomyError, NotApplicableError
+from ..hooks.frozen import frozen
+from ..hooks.wrappers import unwrap
+from ..trees import carries_signal, map_tensors, tensors
+from .fills import FILLS, filled, from_zero_input
+from .outputs import LogitsOf, find_logits
+from .sites import Claim, Records, Target, Wiring, check_recorded, item_of, with_item
+from .types import Anatomy
+
+
+class Replay:
+    """One batch's encoder outputs, captured once; the model is asked with any of them absent.
+
+    Made by `Replayer.capture`; usable while that replayer is open.
+
+    Attributes:
+        logits_all: (batch, classes), the model's own.
+        output: what the model returned.
+        logits_of: gives the logits out of such an output.
+    """
+
+    def __init__(
+        self, stage: Replayer, call: Call, records: Records, output: Any, logits_of: LogitsOf | None
+    ) -> None:
+        self._stage = stage
+        self._call = call
+        self._records = records
+        self._from_zero: dict[tuple[Target, int], Any] = {}
+        self.output = output
+        self.logits_of = logits_of or find_logits(self)
+        self.logits_all = self.logits_of(output)
+        self._known: dict[tuple[frozenset[str], str], Tensor] = {}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities, in the anatomy's order."""
+        return self._stage.anatomy.modalities
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        """Each modality's features, (batch, ...)."""
+        found = {}
+        for target, claims in self._stage.wiring.claims.items():
+            for modality, site in claims:
+                call = site.call or 0
+                parts = tensors(item_of(self._records[target][call].output, site))
+                found[modality] = next(filter(carries_signal, parts))
+        for modality, names in self._stage.wiring.inputs.items():
+            found[modality] = tensors([self._call.inputs[name] for name in names])[0]
+        return {modality: found[modality] for modality in self.modalities}
+
+    def logits(self, present: Collection[str], fill: str = "zero") -> Tensor:
+        """Return the logits (batch, classes) when only some modalities are present.
+
+        Args:
+            present: the modalities whose features stay as they are.
+            fill: what the others' features become: "zero"; "mean" over the batch; "permute",
+                another example's; "input", what the encoder answers to a zero input.
+
+        Raises:
+            UnknownNameError: a modality that the anatomy does not have.
+            SettingError: an unknown fill.
+        """
+        checks.one_of("fill", fill, FILLS)
+        for modality in present:
+            checks.known_modality(modality, self.modalities)
+        key = (frozenset(present), fill)
+        if len(key[0]) == len(self.modalities):
+            return self.logits_all
+        if key not in self._known:
+            self._known[key] = self.logits_of(self.rerun(key[0], fill))
+        return self._known[key]
+
+    def rerun(self, present: Collection[str], fill: str = "zero", call: Call | None = None) -> Any:
+        """Return the model's whole output with the absent modalities' features filled.
+
+        Args:
+            present: the modalities that stay.
+            fill: as in `logits`.
+            call: other inputs for whatever the encoders do not see; default: the batch's own.
+        """
+        absent = [modality for modality in self.modalities if modality not in present]
+        call = self._with_filled_inputs(call or self._call, absent, fill)
+
+        def answer(target: Target, index: int) -> Any:
+            return self._answer(target, index, absent, fill)
+
+        with self._stage.wiring.answering(answer, self._records):
+            return call(self._stage.model)
+
+    def bypassing_inputs(self) -> tuple[str, ...]:
+        """Return the inputs that reach the logits past every site, by exchanging examples.
+
+        Inputs that are sites themselves are not asked; a batch of one has nothing to exchange.
+        """
+        claimed = {name for names in self._stage.wiring.inputs.values() for name in names}
+        batch = len(self.logits_all)
+        asked = [name for name in self._call.inputs if name not in claimed] if batch > 1 else []
+
+        def leaks(names: Collection[str]) -> bool:
+            def roll(tensor: Tensor) -> Tensor:
+                return tensor.roll(1, 0) if tensor.ndim and len(tensor) == batch else tensor
+
+            rolled = {name: map_tensors(roll, self._call.inputs[name]) for name in names}
+            output = self.rerun(self.modalities, call=self._call.with_inputs(rolled))
+            return not torch.equal(
+                self.logits_of(output).nan_to_num(), self.logits_all.nan_to_num()
+            )
+
+        if not asked or not leaks(asked):
+            return ()
+        return tuple(name for name in asked if leaks([name]))
+
+    def _answer(self, target: Target, index: int, absent: Collection[str], fill: str) -> Any:
+        claims = self._stage.wiring.claims[target]
+        tree = map_tensors(torch.clone, self._records[target][index].output)
+        for claim in claims:
+            if claim.modality in absent and claim.covers(index):
+                tree = with_item(tree, claim.site, self._fill(target, index, claim, fill))
+        return tree
+
+    def _fill(self, target: Target, index: int, claim: Claim, fill: str) -> Any:
+        made = self._records[target][index]
+        if fill == "input":
+            key = (target, index)
+            if key not in self._from_zero:
+                self._from_zero[key] = from_zero_input(made)
+            return map_tensors(torch.clone, item_of(self._from_zero[key], claim.site))
+        return self._filled(fill, item_of(made.output, claim.site), claim.modality)
+
+    def _filled(self, fill: str, tree: Any, modality: str) -> Any:
+        seed = self.modalities.index(modality)
+        return filled(fill, tree, batch=len(self.logits_all), modality=modality, seed=seed)
+
+    def _with_filled_inputs(self, call: Call, absent: Collection[str], fill: str) -> Call:
+        changed = {}
+        for modality, names in self._stage.wiring.inputs.items():
+            for name in names if modality in absent else ():
+                value = call.inputs[name]
+                if fill != "permute" and not all(map(carries_signal, tensors(value))):
+                    raise NotApplicableError(
+                        f"The input {name!r} of {modality!r} holds integers, for which "
+                        f"fill={fill!r} is not defined. Use fill='permute', or name an encoder "
+                        "whose output can be replaced."
+                    )
+                changed[name] = self._filled("zero" if fill == "input" else fill, value, modality)
+        return call.with_inputs(changed)
+
+
+class Replayer:
+    """Captures batches of one model; the model is frozen while this is open.
+
+    Args:
+        model: any model, also wrapped in DDP, DataParallel or torch.compile; its own forward runs
+            unwrapped and eagerly.
+        anatomy: where the modalities' signals are read and replaced.
+        logits_of: gives the logits (batch, classes) out of the model's output. Default: the
+            output itself, its "logits", or the one part that all modalities reach.
+
+    Raises:
+        AnatomyError: a path of the anatomy leads nowhere.
+
+    Example:
+        >>> from imbalance_lens.batches import bind
+        >>> class Late(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.a, self.b, self.head = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(6, 4)
+        ...     def forward(self, a, b):
+        ...         return self.head(torch.cat([self.a(a), self.b(b)], 1))
+        >>> model = Late()
+        >>> with Replayer(model, Anatomy({"a": "a", "b": "b"})) as replayer:
+        ...     replay = replayer.capture(bind(model, (torch.ones(5, 2), torch.ones(5, 2))))
+        ...     replay.logits({"a"}).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(
+        self, model: nn.Module, anatomy: Anatomy, *, logits_of: LogitsOf | None = None
+    ) -> None:
+        self.model = unwrap(model)
+        self.anatomy = anatomy
+        self.wiring = Wiring(self.model, anatomy)
+        self._logits_of = logits_of
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(frozen(self.model))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def capture(self, call: Call) -> Replay:
+        """Run the model once and keep what its sites gave.
+
+        Raises:
+            AnatomyError: a site was not reached or holds no features; or, at the first batch, the
+                replay of all modalities does not give the model's own output.
+            BatchError: the output holds no logits (batch, classes), or more than one.
+        """
+        for name in (name for names in self.wiring.inputs.values() for name in names):
+            if name not in call.inputs:
+                known = ", ".join(map(repr, call.inputs))
+                raise AnatomyError(f"The model gets no input {name!r}; it gets {known}.")
+        with self.wiring.recording() as records:
+            output = call(self.model)
+        return self.from_records(call, records, output)
+
+    def from_records(self, call: Call, records: Records, output: Any) -> Replay:
+        """Make the replay of a pass that ran elsewhere, under `wiring.recording`."""
+        check_recorded(records, self.wiring.claims)
+        replay = Replay(self, call, records, output, self._logits_of)
+        if self._logits_of is None:
+            self._logits_of = replay.logits_of
+        return replay
+
+
+def check_replay(replay: Replay, *, tolerance: float = 1e-4) -> None:
+    """Complain unless the replay with all modalities present gives the model's own logits.
+
+    Raises:
+        AnatomyError: it does not; the model is random or keeps state in eval mode.
+    """
+    again = replay.logits_of(replay.rerun(replay.modalities))
+    scale = replay.logits_all.abs().max().clamp_min(1.0).nan_to_num()
+    if not torch.allclose(
+        again, replay.logits_all, rtol=tolerance, atol=tolerance * float(scale), equal_nan=True
+    ):
+        gap = float((again - replay.logits_all).abs().max())
+        raise AnatomyError(
+            "Replaying the encoders' outputs does not give the model's own logits (difference "
+            f"{gap:.3g}): in eval mode the model is random or keeps state between passes. Make it "
+            "deterministic, or score at the inputs with sites={modality: ('input:name',)}."
+        )

@@ -1,0 +1,246 @@
+"""Sites: from the text of a path to the place where a signal is read and replaced."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ..errors import AnatomyError
+from ..hooks.patches import patched
+from ..trees import carries_signal, clone, tensors
+from .types import Anatomy
+
+_INPUT = "input:"
+_PATH = re.compile(r"(?P<target>[^#\[\]]+)(?:#(?P<call>\d+))?(?:\[(?P<item>[^\]]+)\])?")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place, taken apart from its written form (see `Anatomy`).
+
+    Attributes:
+        path: as written.
+        target: module or method path; "" for an input of the model.
+        call: which call of the target; None means all.
+        item: which part of the output; None means all of it.
+        input: name of a model input; "" for a target.
+    """
+
+    path: str
+    target: str = ""
+    call: int | None = None
+    item: str | None = None
+    input: str = ""
+
+    @classmethod
+    def parse(cls, path: str) -> Site:
+        """Read a written site.
+
+        Raises:
+            AnatomyError: the text is none.
+
+        Example:
+            >>> Site.parse("trunk#1")
+            Site(path='trunk#1', target='trunk', call=1, item=None, input='')
+        """
+        if path.startswith(_INPUT):
+            return cls(path, input=path.removeprefix(_INPUT))
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise AnatomyError(
+                f"{path!r} is no site. Write 'path.to.module', 'trunk#1' (second call), "
+                "'encoder[audio]' (part of an output), 'method_name' or 'input:name'."
+            )
+        call = found["call"]
+        return cls(path, found["target"], None if call is None else int(call), found["item"])
+
+
+class Target(NamedTuple):
+    """A method of one module: what is patched."""
+
+    path: str
+    owner: nn.Module
+    method: str
+
+
+class Claim(NamedTuple):
+    """A modality's hold on what a target answers."""
+
+    modality: str
+    site: Site
+
+    def covers(self, call: int) -> bool:
+        """Say whether the claim is on this call of the target."""
+        return self.site.call is None or self.site.call == call
+
+
+class Recorded(NamedTuple):
+    """One call of a target: what it answered, and how to ask again."""
+
+    function: Callable[..., Any]
+    args: tuple
+    kwargs: dict[str, Any]
+    output: Any
+
+
+Records = Mapping[Target, list[Recorded]]
+
+
+class Wiring:
+    """An anatomy's sites, found in one model.
+
+    Raises:
+        AnatomyError: a path leads nowhere; the message names paths that look alike.
+    """
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+        self.claims: dict[Target, list[Claim]] = {}
+        self.inputs: dict[str, list[str]] = {}
+        for modality, paths in anatomy.sites.items():
+            for site in map(Site.parse, paths):
+                if site.input:
+                    self.inputs.setdefault(modality, []).append(site.input)
+                else:
+                    target = _resolve(model, site.target)
+                    self.claims.setdefault(target, []).append(Claim(modality, site))
+
+    @contextmanager
+    def recording(self) -> Iterator[Records]:
+        """Record what every target answers inside the block; copies, safe from in-place edits."""
+        records: dict[Target, list[Recorded]] = {target: [] for target in self.claims}
+        with ExitStack() as stack:
+            for target, calls in records.items():
+                original = getattr(target.owner, target.method)
+                stack.enter_context(patched(*target[1:], _recorder(original, calls)))
+            yield records
+
+    @contextmanager
+    def answering(self, answer: Callable[[Target, int], Any], records: Records) -> Iterator[None]:
+        """Let every target answer `answer(target, call)` instead of running.
+
+        Raises:
+            AnatomyError: a target is called more or less often than it was recorded.
+        """
+        asked = dict.fromkeys(records, 0)
+
+        def stub_of(target: Target) -> Callable[..., Any]:
+            def stub(*_: Any, **__: Any) -> Any:
+                call = asked[target]
+                asked[target] += 1
+                if call >= len(records[target]):
+                    raise _other_calls(target, asked[target], len(records[target]))
+                return answer(target, call)
+
+            return stub
+
+        with ExitStack() as stack:
+            for target in records:
+                stack.enter_context(patched(*target[1:], stub_of(target)))
+            yield
+        for target, calls in records.items():
+            if asked[target] != len(calls):
+                raise _other_calls(target, asked[target], len(calls))
+
+
+def check_recorded(records: Records, claims: Mapping[Target, list[Claim]]) -> None:
+    """Complain about sites that gave no signal.
+
+    Raises:
+        AnatomyError: a site was not called, too rarely, or its output holds no floating tensor.
+    """
+    for target, calls in records.items():
+        if not calls:
+            raise AnatomyError(
+                f"{target.path!r} was not called when the model ran. Name a module that forward "
+                "calls (not a container such as ModuleList), or a method."
+            )
+        for claim in claims[target]:
+            mine = [made for call, made in enumerate(calls) if claim.covers(call)]
+            if not mine:
+                raise AnatomyError(
+                    f"{claim.site.path!r}: {target.path!r} was called {len(calls)} time(s) only."
+                )
+            for made in mine:
+                if not any(map(carries_signal, tensors(item_of(made.output, claim.site)))):
+                    raise AnatomyError(
+                        f"The output of {claim.site.path!r} holds no floating-point tensor "
+                        f"(it is a {type(made.output).__name__}), so it cannot be replaced. Name "
+                        "the module that gives the features."
+                    )
+
+
+def item_of(output: Any, site: Site) -> Any:
+    """Return the part of an output that a site names.
+
+    Raises:
+        AnatomyError: the output has no such part.
+    """
+    if site.item is None:
+        return output
+    try:
+        if isinstance(output, Mapping):
+            return output[site.item]
+        if isinstance(output, tuple | list):
+            return output[int(site.item)]
+        return vars(output)[site.item]
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise AnatomyError(
+            f"{site.path!r}: the output is a {type(output).__name__} without a part {site.item!r}."
+        ) from error
+
+
+def with_item(output: Any, site: Site, value: Any) -> Any:
+    """Return the output with the part that a site names exchanged."""
+    if site.item is None:
+        return value
+    if isinstance(output, tuple):
+        items = [value if i == int(site.item) else item for i, item in enumerate(output)]
+        return type(output)(*items) if hasattr(output, "_fields") else tuple(items)
+    changed = copy.copy(output)
+    if isinstance(output, Mapping):
+        changed[site.item] = value  # pyright: ignore[reportIndexIssue]
+    elif isinstance(output, list):
+        changed[int(site.item)] = value
+    else:
+        object.__setattr__(changed, site.item, value)
+    return changed
+
+
+def _recorder(original: Callable[..., Any], calls: list[Recorded]) -> Callable[..., Any]:
+    def record(*args: Any, **kwargs: Any) -> Any:
+        output = original(*args, **kwargs)
+        calls.append(Recorded(original, args, kwargs, clone(output)))
+        return output
+
+    return record
+
+
+def _resolve(model: nn.Module, path: str) -> Target:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if path in modules:
+        return Target(path, modules[path], "forward")
+    parent, _, method = path.rpartition(".")
+    owner = modules.get(parent)
+    if owner is not None and callable(getattr(owner, method, None)):
+        return Target(path, owner, method)
+    close = difflib.get_close_matches(path, modules, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    top = ", ".join(name for name, _ in model.named_children())
+    raise AnatomyError(
+        f"{type(model).__name__} has no module or method {path!r}.{hint} Its parts: {top}."
+    )
+
+
+def _other_calls(target: Target, now: int, then: int) -> AnatomyError:
+    return AnatomyError(
+        f"{target.path!r} was called {now} time(s) in a replay and {then} time(s) in the full "
+        "pass: the model's control flow depends on values. Name sites before it, or score at the "
+        "inputs with sites={modality: ('input:name',)}."
+    )

@@ -1,0 +1,173 @@
+"""All probes over a frozen model, in one pass over the data."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from . import checks
+from .anatomy import Anatomy, find_anatomy
+from .anatomy.outputs import LogitsOf, checked_logits
+from .anatomy.readout import Heads
+from .anatomy.replay import Replayer, check_replay
+from .batches import Split, bind, split_batch
+from .errors import BatchError, SignalBypassWarning
+from .hooks.frozen import frozen
+from .hooks.wrappers import unwrap
+from .observer import Observer, ProbeChoice, chosen_probes, device_of
+
+if TYPE_CHECKING:
+    from .report import Report
+
+
+def diagnose(
+    model: nn.Module,
+    loader: Iterable[Any],
+    anatomy: Anatomy | Mapping[str, str] | None = None,
+    probes: Iterable[ProbeChoice] | None = None,
+    *,
+    heads: Heads | None = None,
+    split: Split | None = None,
+    logits: LogitsOf | None = None,
+    max_batches: int | None = None,
+    progress: bool | None = None,
+) -> Report:
+    """Find out which modality dominates a model, and say why.
+
+    One pass over the data: each encoder runs once per batch, fusion and head once per set of
+    modalities. The model, its flags, its buffers and all random states are bit-identical
+    afterwards, also when something raises in between.
+
+    Args:
+        model: any PyTorch model, also wrapped in DDP, DataParallel or torch.compile. Data is
+            moved to the device of its parameters.
+        loader: an iterable of batches: (inputs, labels), (input, input, ..., labels), or a
+            mapping with the labels under "label", "labels" or "target".
+        anatomy: who is who, or just {modality: path of its encoder}. Default: found from the
+            first batch.
+        probes: names, or probes with settings of their own. Default: all.
+        heads: unimodal heads trained beside the model, modality -> head on the encoder's output.
+            They win over reading unimodal logits out of the joint head.
+        split: gets (inputs, labels) out of batches of any other kind.
+        logits: gets the logits (batch, classes) out of the model's output where that is unclear.
+        max_batches: stop after that many batches.
+        progress: show a bar on stderr. Default: where that is a terminal.
+
+    Returns:
+        A report with one dataset per probe, findings in plain sentences, recommendations, and
+        the reason for each probe that could not run.
+
+    Raises:
+        AnatomyError: the model's parts could not be found, or the given ones do not fit.
+        BatchError: no batch, or batches that cannot be used.
+        UnknownNameError: no probe of a name.
+
+    Example:
+        >>> from imbalance_lens.testing import planted
+        >>> model, loader = planted("audio")
+        >>> report = diagnose(model, loader)
+        >>> report.findings[0].modality
+        'audio'
+    """
+    from .report import Report
+
+    chosen = chosen_probes(probes)
+    if max_batches is not None:
+        checks.positive("max_batches", max_batches)
+    inner = unwrap(model)
+    with frozen(inner), _loader_kept(loader):
+        batches = _shown(itertools.islice(loader, max_batches), loader, max_batches, progress)
+        for first in batches:
+            break
+        else:
+            raise BatchError("The loader gave no batch. Give one with at least one example.")
+        who = _anatomy(inner, first, anatomy, split)
+        observer = Observer(inner, who, chosen, heads)
+        notes: list[str] = []
+        device = device_of(inner)
+        logits_of = None if logits is None else checked_logits(logits)
+        with Replayer(inner, who, logits_of=logits_of) as replayer:
+            for step, batch in enumerate(itertools.chain([first], batches)):
+                inputs, labels = split_batch(batch, split)
+                replay = replayer.capture(bind(inner, inputs).to(device))
+                if step == 0:
+                    check_replay(replay)
+                    notes += _bypass_notes(replay.bypassing_inputs(), who)
+                observer.see(replay, labels, step=step)
+        datasets = observer.datasets()
+    for note in notes:
+        warnings.warn(note, SignalBypassWarning, stacklevel=2)
+    return Report.build(
+        datasets,
+        model=type(inner).__name__,
+        anatomy=who,
+        readout=observer.readout,
+        skipped=observer.skipped,
+        notes=notes,
+        examples=observer.examples,
+        torch_version=str(torch.__version__),
+    )
+
+
+def _anatomy(
+    model: nn.Module,
+    batch: Any,
+    given: Anatomy | Mapping[str, str] | None,
+    split: Split | None,
+) -> Anatomy:
+    if isinstance(given, Anatomy):
+        return given
+    if given is not None:
+        return Anatomy(encoders=given)
+    inputs, _ = split_batch(batch, split)
+    return find_anatomy(model, inputs)
+
+
+def _bypass_notes(inputs: tuple[str, ...], anatomy: Anatomy) -> list[str]:
+    if not inputs:
+        return []
+    named = ", ".join(map(repr, inputs))
+    sites = ", ".join(path for paths in anatomy.sites.values() for path in paths)
+    return [
+        f"The input {named} reaches the logits past {sites}, so leaving a modality out does not "
+        "leave out all of its signal. Name later modules in Anatomy(sites=...), or score at the "
+        "inputs with sites={modality: ('input:name',)}."
+    ]
+
+
+@contextmanager
+def _loader_kept(loader: Iterable[Any]) -> Iterator[None]:
+    """Give back the random state of the generators that a DataLoader owns."""
+    owners = [loader, loader.sampler] if isinstance(loader, torch.utils.data.DataLoader) else []
+    generators = {
+        id(generator): generator
+        for generator in (vars(owner).get("generator") for owner in owners)
+        if isinstance(generator, torch.Generator)
+    }
+    states = {key: generator.get_state() for key, generator in generators.items()}
+    try:
+        yield
+    finally:
+        for key, generator in generators.items():
+            generator.set_state(states[key])
+
+
+def _shown(
+    batches: Iterable[Any], loader: Iterable[Any], most: int | None, progress: bool | None
+) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    try:
+        total = len(loader)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        total = None
+    if total is not None and most is not None:
+        total = min(total, most)
+    disable = None if progress is None else not progress
+    return iter(tqdm(batches, total=total, desc="diagnose", unit="batch", disable=disable))
