@@ -56,7 +56,29 @@ def split_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
             f"mapping with the labels under one of {', '.join(LABEL_KEYS)}, or pass "
             "split=function, which returns (inputs, labels)."
         )
-    return inputs, NO_LABELS if labels is None else _class_indices(labels)
+    return inputs, NO_LABELS if labels is None else class_indices(labels)
+
+
+def class_indices(labels: Any) -> Tensor:
+    """Return labels as an int64 tensor (batch,).
+
+    Raises:
+        BatchError: they are no class indices; the message says how to make them some.
+    """
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BatchError(
+            f"Labels of type {type(labels).__name__} are no class indices ({error}). Give an "
+            "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
+        ) from error
+    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+        raise BatchError(
+            "Labels must be class indices, an integer tensor (batch,); got "
+            f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}. One-hot "
+            "labels: use labels.argmax(1). Other batches: pass split=function."
+        )
+    return given.to(torch.int64)
 
 
 def check_labels(labels: Tensor, classes: int, batch_size: int) -> None:
@@ -90,6 +112,12 @@ class Call:
     inputs: Mapping[str, Any]
     positional: tuple[str, ...] = ()
     packed: Any = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, model: nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> Call:
+        """Return the call that was made with these arguments."""
+        names = _positional_names(_signature(model), len(args))
+        return cls({**dict(zip(names, args, strict=True)), **kwargs}, positional=names)
 
     def __call__(self, model: nn.Module) -> Any:
         """Return the model's output for these inputs."""
@@ -144,6 +172,13 @@ def bind(model: nn.Module, inputs: Any) -> Call:
     )
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter or buffer; the CPU if it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
 def _split_mapping(batch: Mapping) -> tuple[Any, Any]:
     found = [key for key in LABEL_KEYS if key in batch]
     if len(found) > 1:
@@ -154,23 +189,6 @@ def _split_mapping(batch: Mapping) -> tuple[Any, Any]:
     if not found:
         return batch, None
     return {key: value for key, value in batch.items() if key != found[0]}, batch[found[0]]
-
-
-def _class_indices(labels: Any) -> Tensor:
-    try:
-        given = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BatchError(
-            f"Labels of type {type(labels).__name__} are no class indices ({error}). Give an "
-            "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
-        ) from error
-    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
-        raise BatchError(
-            "Labels must be class indices, an integer tensor (batch,); got "
-            f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}. One-hot "
-            "labels: use labels.argmax(1). Other batches: pass split=function."
-        )
-    return given.to(torch.int64)
 
 
 def _signature(model: nn.Module) -> inspect.Signature:

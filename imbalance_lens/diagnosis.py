@@ -16,14 +16,17 @@ from .anatomy import Anatomy, find_anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replay import Replayer, check_replay
-from .batches import Split, bind, split_batch
+from .batches import Split, bind, device_of, split_batch
 from .errors import BatchError, SignalBypassWarning
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
-from .observer import Observer, ProbeChoice, chosen_probes, device_of
+from .observer import Observer, ProbeChoice, chosen_probes
 
 if TYPE_CHECKING:
     from .report import Report
+
+
+_NOTHING = object()
 
 
 def diagnose(
@@ -83,9 +86,8 @@ def diagnose(
     inner = unwrap(model)
     with frozen(inner), _loader_kept(loader):
         batches = _shown(itertools.islice(loader, max_batches), loader, max_batches, progress)
-        for first in batches:
-            break
-        else:
+        first = next(batches, _NOTHING)
+        if first is _NOTHING:
             raise BatchError("The loader gave no batch. Give one with at least one example.")
         who = _anatomy(inner, first, anatomy, split)
         observer = Observer(inner, who, chosen, heads)

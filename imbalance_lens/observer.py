@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from . import checks
@@ -13,10 +12,11 @@ from .anatomy import Anatomy
 from .anatomy.readout import Heads, Readout, choose_readout, read_logits
 from .anatomy.replay import Replay
 from .batches import check_labels
-from .errors import BatchError, NotApplicableError, SettingError
+from .errors import BatchError, NotApplicableError, NotAttachedError, SettingError
 from .observation import BatchNormState, Need, Observation
 from .probes import PROBES
 from .probes._base import Probe
+from .registry import unknown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -129,6 +129,22 @@ class Observer:
                 self._drop(name, str(reason))
         return answers
 
+    def dataset(self, probe: str | None = None) -> xr.Dataset:
+        """Return the answer of one probe; its name may be left out where there is only one.
+
+        Raises:
+            NotAttachedError: the probe has no answer; the message says why.
+            UnknownNameError: no such probe here.
+        """
+        known = [*self._probes, *self.skipped]
+        if probe is None and len(known) == 1:
+            probe = known[0]
+        if probe not in known:
+            raise unknown("probe", probe, known)
+        if probe in self.skipped:
+            raise NotAttachedError(f"{probe!r} has no answer: {self.skipped[probe]}.")
+        return self._probes[probe].result()
+
     def _observation(self, replay: Replay, labels: Tensor, step: int, epoch: int) -> Observation:
         wanted = self._wanted()
         given = {}
@@ -168,10 +184,3 @@ class Observer:
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in tensors.items()}
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the model's first parameter or buffer; the CPU if it has none."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")

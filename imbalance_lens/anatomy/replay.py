@@ -17,7 +17,7 @@ from ..hooks.wrappers import unwrap
 from ..trees import carries_signal, map_tensors, tensors
 from .fills import FILLS, filled, from_zero_input
 from .outputs import LogitsOf, find_logits
-from .sites import Claim, Records, Target, Wiring, check_recorded, item_of, with_item
+from .sites import Claim, Recording, Target, Wiring, check_recorded, item_of, with_item
 from .types import Anatomy
 
 
@@ -33,13 +33,18 @@ class Replay:
     """
 
     def __init__(
-        self, stage: Replayer, call: Call, records: Records, output: Any, logits_of: LogitsOf | None
+        self,
+        stage: Replayer,
+        call: Call,
+        recorded: Recording,
+        output: Any,
+        logits_of: LogitsOf | None,
     ) -> None:
         self._stage = stage
         self._call = call
-        self._records = records
+        self._recorded = recorded
         self._from_zero: dict[tuple[Target, int], Any] = {}
-        self.output = output
+        self.output = self.rerun(self.modalities) if output is None else output
         self.logits_of = logits_of or find_logits(self)
         self.logits_all = self.logits_of(output)
         self._known: dict[tuple[frozenset[str], str], Tensor] = {}
@@ -56,7 +61,7 @@ class Replay:
         for target, claims in self._stage.wiring.claims.items():
             for modality, site in claims:
                 call = site.call or 0
-                parts = tensors(item_of(self._records[target][call].output, site))
+                parts = tensors(item_of(self._recorded.calls[target][call].output, site))
                 found[modality] = next(filter(carries_signal, parts))
         for modality, names in self._stage.wiring.inputs.items():
             found[modality] = tensors([self._call.inputs[name] for name in names])[0]
@@ -98,7 +103,7 @@ class Replay:
         def answer(target: Target, index: int) -> Any:
             return self._answer(target, index, absent, fill)
 
-        with self._stage.wiring.answering(answer, self._records):
+        with self._stage.wiring.answering(answer, self._recorded):
             return call(self._stage.model)
 
     def bypassing_inputs(self) -> tuple[str, ...]:
@@ -126,14 +131,14 @@ class Replay:
 
     def _answer(self, target: Target, index: int, absent: Collection[str], fill: str) -> Any:
         claims = self._stage.wiring.claims[target]
-        tree = map_tensors(torch.clone, self._records[target][index].output)
+        tree = map_tensors(torch.clone, self._recorded.calls[target][index].output)
         for claim in claims:
             if claim.modality in absent and claim.covers(index):
                 tree = with_item(tree, claim.site, self._fill(target, index, claim, fill))
         return tree
 
     def _fill(self, target: Target, index: int, claim: Claim, fill: str) -> Any:
-        made = self._records[target][index]
+        made = self._recorded.calls[target][index]
         if fill == "input":
             key = (target, index)
             if key not in self._from_zero:
@@ -216,14 +221,20 @@ class Replayer:
             if name not in call.inputs:
                 known = ", ".join(map(repr, call.inputs))
                 raise AnatomyError(f"The model gets no input {name!r}; it gets {known}.")
-        with self.wiring.recording() as records:
+        with self.wiring.recording() as recorded:
             output = call(self.model)
-        return self.from_records(call, records, output)
+        return self.replay(call, recorded, output)
 
-    def from_records(self, call: Call, records: Records, output: Any) -> Replay:
-        """Make the replay of a pass that ran elsewhere, under `wiring.recording`."""
-        check_recorded(records, self.wiring.claims)
-        replay = Replay(self, call, records, output, self._logits_of)
+    def replay(self, call: Call, recorded: Recording, output: Any = None) -> Replay:
+        """Return the replay of a pass that ran elsewhere, under `wiring.recording`.
+
+        Args:
+            call: the inputs of that pass.
+            recorded: what its sites gave.
+            output: what the model gave. Default: fusion and head run once more, in eval mode.
+        """
+        check_recorded(recorded, self.wiring.claims)
+        replay = Replay(self, call, recorded, output, self._logits_of)
         if self._logits_of is None:
             self._logits_of = replay.logits_of
         return replay

@@ -6,7 +6,7 @@ import copy
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import AnatomyError
 from ..hooks.patches import patched
+from ..hooks.precision import ambient_autocast
 from ..trees import carries_signal, clone, tensors
 from .types import Anatomy
 
@@ -90,7 +91,11 @@ class Recorded(NamedTuple):
     output: Any
 
 
-Records = Mapping[Target, list[Recorded]]
+class Recording(NamedTuple):
+    """What every target answered in one pass, and the autocast state that the pass ran under."""
+
+    calls: Mapping[Target, list[Recorded]]
+    autocast: Callable[[], AbstractContextManager[Any]]
 
 
 class Wiring:
@@ -112,50 +117,53 @@ class Wiring:
                     self.claims.setdefault(target, []).append(Claim(modality, site))
 
     @contextmanager
-    def recording(self) -> Iterator[Records]:
+    def recording(self) -> Iterator[Recording]:
         """Record what every target answers inside the block; copies, safe from in-place edits."""
-        records: dict[Target, list[Recorded]] = {target: [] for target in self.claims}
+        calls: dict[Target, list[Recorded]] = {target: [] for target in self.claims}
         with ExitStack() as stack:
-            for target, calls in records.items():
+            for target, made in calls.items():
                 original = getattr(target.owner, target.method)
-                stack.enter_context(patched(*target[1:], _recorder(original, calls)))
-            yield records
+                stack.enter_context(patched(*target[1:], _recorder(original, made)))
+            yield Recording(calls, ambient_autocast())
 
     @contextmanager
-    def answering(self, answer: Callable[[Target, int], Any], records: Records) -> Iterator[None]:
+    def answering(
+        self, answer: Callable[[Target, int], Any], recorded: Recording
+    ) -> Iterator[None]:
         """Let every target answer `answer(target, call)` instead of running.
 
         Raises:
             AnatomyError: a target is called more or less often than it was recorded.
         """
-        asked = dict.fromkeys(records, 0)
+        asked = dict.fromkeys(recorded.calls, 0)
 
         def stub_of(target: Target) -> Callable[..., Any]:
             def stub(*_: Any, **__: Any) -> Any:
                 call = asked[target]
                 asked[target] += 1
-                if call >= len(records[target]):
-                    raise _other_calls(target, asked[target], len(records[target]))
+                if call >= len(recorded.calls[target]):
+                    raise _other_calls(target, asked[target], len(recorded.calls[target]))
                 return answer(target, call)
 
             return stub
 
         with ExitStack() as stack:
-            for target in records:
+            for target in asked:
                 stack.enter_context(patched(*target[1:], stub_of(target)))
+            stack.enter_context(recorded.autocast())
             yield
-        for target, calls in records.items():
+        for target, calls in recorded.calls.items():
             if asked[target] != len(calls):
                 raise _other_calls(target, asked[target], len(calls))
 
 
-def check_recorded(records: Records, claims: Mapping[Target, list[Claim]]) -> None:
+def check_recorded(recorded: Recording, claims: Mapping[Target, list[Claim]]) -> None:
     """Complain about sites that gave no signal.
 
     Raises:
         AnatomyError: a site was not called, too rarely, or its output holds no floating tensor.
     """
-    for target, calls in records.items():
+    for target, calls in recorded.calls.items():
         if not calls:
             raise AnatomyError(
                 f"{target.path!r} was not called when the model ran. Name a module that forward "

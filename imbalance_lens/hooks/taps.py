@@ -35,3 +35,26 @@ def after_call(module: nn.Module, path: str, listener: Listener) -> RemovableHan
         listener(path, args, kwargs, output)
 
     return module.register_forward_hook(hook, with_kwargs=True)
+
+
+@contextmanager
+def around_call(
+    module: nn.Module,
+    before: Callable[[], None],
+    after: Callable[[tuple, Mapping[str, Any]], None],
+) -> Iterator[None]:
+    """Call `before()` and `after(args, kwargs)` around every call of a module.
+
+    `after` is left out where the call raised.
+    """
+
+    def pre_hook(*_: Any) -> None:
+        before()
+
+    def hook(_: nn.Module, args: tuple, kwargs: dict[str, Any], __: Any) -> None:
+        after(args, kwargs)
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(pre_hook).remove)
+        stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        yield
