@@ -1,0 +1,56 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from imbalance_lens import formulas
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in formulas.__all__:
+        assert getattr(formulas, name).__doc__
+
+
+def test_formulas_pull_in_nothing_but_torch():
+    heavy = ["xarray", "scipy", "sklearn", "matplotlib", "captum", "imbalance_lens.hooks"]
+    code = f"import sys, imbalance_lens.formulas; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_file_s_name_still_imports_where_a_formula_has_the_same_one():
+    module = importlib.import_module("imbalance_lens.formulas.coalitions")
+    assert module.coalitions is formulas.coalitions
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_no_formula_of_a_training_step_waits_for_the_device():
+    logits, labels = torch.randn(8, 4, device="cuda"), torch.randint(0, 4, (8,), device="cuda")
+    features = {name: torch.randn(8, 3, device="cuda") for name in ("a", "b", "c")}
+    weight, bias = torch.randn(4, 9, device="cuda"), torch.randn(4, device="cuda")
+    moments, sums = formulas.Moments(), formulas.ClassSums(4)
+    sums.update(torch.zeros(8, device="cuda"), labels)  # moves the accumulator there
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        parts = formulas.split_logits(features, weight, bias)
+        scores = {
+            name: formulas.label_confidence(part, labels).sum() for name, part in parts.items()
+        }
+        formulas.discrepancy_ratio(scores)
+        formulas.correct(logits, labels)
+        for _ in range(2):
+            moments.update(formulas.centered_logit_norm(logits))
+            sums.update(formulas.logit_norm(logits), labels)
+        formulas.dead_rate(torch.randn(8, 3, 2, 2, device="cuda"))
+        formulas.constant_activations(moments.mean[None], moments.std[None])
+        formulas.shapley_values(
+            {members: logits * len(members) for members in formulas.coalitions("abc")}
+        )
+        formulas.additivity_gap(logits, logits * 0, parts)
+        formulas.overfitting_to_generalization(*logits[:4, 0])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert sums.mean.isfinite().any()
