@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import NotAttachedError
 from ..observation import Need, Observation
@@ -33,7 +33,7 @@ class Probe(ABC):
         """Return the dataset so far; may be called any time, and twice gives the same."""
 
     @abstractmethod
-    def merge(self, other: Self) -> None:
+    def merge(self, other: Any) -> None:  # Any: `Self` as a parameter cannot be overridden
         """Take in what another copy of this probe saw, on another rank or in another part."""
 
     def settings(self) -> dict[str, Any]:
