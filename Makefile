@@ -14,6 +14,8 @@ TORCH ?= download
 OUT ?= out/demo
 
 BIN := $(VENV)/bin
+# By module: a tool that comes with an existing torch has no command in this environment.
+RUN := $(BIN)/python -m
 INSTALLED := $(VENV)/installed-with-torch-$(TORCH)
 
 # A command of the right name may still not run, be too old, or lack what makes environments.
@@ -35,21 +37,21 @@ demo: $(INSTALLED)
 	@ls $(OUT)
 
 test: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) pyright --pythonpath $(BIN)/python
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
+	$(RUN) pytest
 
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --strict
+	$(RUN) mkdocs build --strict
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(if $(torch-$(TORCH)),,$(error TORCH=$(TORCH) is not known. Choose one of: download, existing))
 	$(if $(FOUND),,$(error $(UNFIT)))
 	test -x $(BIN)/python || $(FOUND) -m venv $(VENV)
 	$(torch-$(TORCH))
-	$(BIN)/python -m pip install -c $(VENV)/constraints.txt -e '.[audio,dev,docs]'
+	$(RUN) pip install -c $(VENV)/constraints.txt -e '.[audio,dev,docs]'
 	rm -f $(VENV)/installed-with-torch-*
 	touch $@
 
@@ -63,9 +65,12 @@ endef
 # PYTHON may itself be an environment's, which --system-site-packages would not see; a .pth file
 # works for all. The torch found there stays as it is: its family is held at the versions present.
 PACKAGES := import sys; print(*(p for p in sys.path if p.endswith("-packages")), sep="\n")
+HELD := from importlib.metadata import distributions; \
+	found = {d.name: d.version for d in reversed([*distributions()])}; \
+	print(*(f"{n}=={v}" for n, v in found.items() if n in ("torch", "torchvision", "torchaudio")), sep="\n")
 define torch-existing
 $(FOUND) -c '$(PACKAGES)' > $(PTH)
 $(BIN)/python -c 'import torch' || { echo '$(FOUND) has no torch that works in $(VENV)' >&2; exit 1; }
 grep -v '^torch' constraints.txt > $(VENV)/constraints.txt
-$(BIN)/python -m pip list --format freeze | grep -E '^torch(vision|audio)?==' >> $(VENV)/constraints.txt
+$(BIN)/python -c '$(HELD)' >> $(VENV)/constraints.txt
 endef
