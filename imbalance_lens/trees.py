@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree
 
-_ATOMS = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device, type)
+_ATOMS = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, torch.device, type)
 
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:

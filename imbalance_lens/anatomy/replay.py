@@ -28,6 +28,7 @@ class Replay:
 
     Attributes:
         logits_all: (batch, classes), the model's own.
+        examples: size of the batch.
         output: what the model returned.
         logits_of: gives the logits out of such an output.
     """
@@ -45,8 +46,10 @@ class Replay:
         self._recorded = recorded
         self._from_zero: dict[tuple[Target, int], Any] = {}
         self.output = self.rerun(self.modalities) if output is None else output
+        self.examples = 0  # not known before the logits are; only zeros are filled in till then
         self.logits_of = logits_of or find_logits(self)
-        self.logits_all = self.logits_of(output)
+        self.logits_all = self.logits_of(self.output)
+        self.examples = len(self.logits_all)
         self._known: dict[tuple[frozenset[str], str], Tensor] = {}
 
     @property
@@ -112,12 +115,12 @@ class Replay:
         Inputs that are sites themselves are not asked; a batch of one has nothing to exchange.
         """
         claimed = {name for names in self._stage.wiring.inputs.values() for name in names}
-        batch = len(self.logits_all)
-        asked = [name for name in self._call.inputs if name not in claimed] if batch > 1 else []
+        asked = [name for name in self._call.inputs if name not in claimed]
+        asked = asked if self.examples > 1 else []
 
         def leaks(names: Collection[str]) -> bool:
             def roll(tensor: Tensor) -> Tensor:
-                return tensor.roll(1, 0) if tensor.ndim and len(tensor) == batch else tensor
+                return tensor.roll(1, 0) if tensor.ndim and len(tensor) == self.examples else tensor
 
             rolled = {name: map_tensors(roll, self._call.inputs[name]) for name in names}
             output = self.rerun(self.modalities, call=self._call.with_inputs(rolled))
@@ -148,7 +151,7 @@ class Replay:
 
     def _filled(self, fill: str, tree: Any, modality: str) -> Any:
         seed = self.modalities.index(modality)
-        return filled(fill, tree, batch=len(self.logits_all), modality=modality, seed=seed)
+        return filled(fill, tree, batch=self.examples, modality=modality, seed=seed)
 
     def _with_filled_inputs(self, call: Call, absent: Collection[str], fill: str) -> Call:
         changed = {}
