@@ -21,12 +21,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     run eagerly inside, since hooks and patches added after compilation would be ignored.
     """
     flags = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone(), _version(buffer))
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    buffers = Buffers(model)
     with ExitStack() as stack:
         stack.enter_context(random_state_kept())
         stack.enter_context(torch.no_grad())
@@ -38,10 +33,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         finally:
             for module, training in flags:
                 module.training = training
-            for module, name, buffer, copy, version in buffers:
-                module._buffers[name] = buffer
-                if _changed(buffer, copy, version):
-                    buffer.copy_(copy)
+            buffers.restore()
 
 
 @contextmanager
@@ -55,6 +47,32 @@ def random_state_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+
+
+class Buffers:
+    """A copy of all buffers of a model, values and identity, to go back to."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._kept = [
+            (module, name, buffer, buffer.detach().clone(), _version(buffer))
+            for module in model.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+
+    def moved(self) -> bool:
+        """Say whether any buffer is different by now."""
+        return any(
+            module._buffers[name] is not buffer or _changed(buffer, copy, version)
+            for module, name, buffer, copy, version in self._kept
+        )
+
+    def restore(self) -> None:
+        """Give every buffer back."""
+        for module, name, buffer, copy, version in self._kept:
+            module._buffers[name] = buffer
+            if _changed(buffer, copy, version):
+                buffer.copy_(copy)
 
 
 def _version(buffer: Tensor) -> int:
