@@ -5,8 +5,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import permutations
 from pathlib import Path
 
+import grimp
 import pytest
 
 import imbalance_lens
@@ -80,6 +83,14 @@ def offenders(rule: Callable[[ast.Module], Iterator[int]], files: list[Path]) ->
     ]
 
 
+def acquaintances(graph: grimp.ImportGraph, package: str) -> list[tuple[str, str]]:
+    """Pairs of public files of a package of which the first imports the second, however far off."""
+    files = sorted(name for name in graph.find_children(package) if not graph.find_children(name))
+    public = [name for name in files if not name.removeprefix(f"{package}.").startswith("_")]
+    return [(a, b) for a, b in permutations(public, 2) if graph.chain_exists(a, b)]
+
+
+@cache
 def loaded(code: str) -> set[str]:
     """The heavy packages that a fresh interpreter has imported after the code."""
     ask = (
@@ -136,6 +147,23 @@ def test_the_library_raises_errors_that_say_whose_they_are():
 def test_formulas_import_only_torch_and_the_standard_library():
     formulas = [path for path in LIBRARY if path.parent.name == "formulas"]
     assert offenders(imports_of_more_than_torch, formulas) == []
+
+
+@pytest.mark.parametrize("package", ["imbalance_lens.probes", "recipes"])
+def test_no_probe_and_no_recipe_knows_another(package: str):
+    graph = grimp.build_graph("imbalance_lens", "recipes", cache_dir=None)
+    assert acquaintances(graph, package) == []
+
+
+def test_an_acquaintance_through_a_shared_file_is_noticed():
+    graph = grimp.ImportGraph()
+    for name in ("probes", "probes.a", "probes.b", "probes.c", "probes._shared"):
+        graph.add_module(name)
+    graph.add_import(importer="probes.a", imported="probes._shared")
+    graph.add_import(importer="probes.b", imported="probes._shared")
+    assert acquaintances(graph, "probes") == []
+    graph.add_import(importer="probes._shared", imported="probes.c")
+    assert acquaintances(graph, "probes") == [("probes.a", "probes.c"), ("probes.b", "probes.c")]
 
 
 def test_no_file_is_longer_than_300_lines():
