@@ -15,7 +15,8 @@ from . import checks
 from .anatomy import Anatomy, find_anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
-from .anatomy.replay import Replayer, check_replay
+from .anatomy.replay import Replayer
+from .anatomy.trust import bypassing_inputs, check_replay
 from .batches import Split, bind, device_of, split_batch
 from .errors import BatchError, SignalBypassWarning
 from .hooks.frozen import frozen
@@ -100,7 +101,7 @@ def diagnose(
                 replay = replayer.capture(bind(inner, inputs).to(device))
                 if step == 0:
                     check_replay(replay)
-                    notes += _bypass_notes(replay.bypassing_inputs(), who)
+                    notes += _bypass_notes(bypassing_inputs(replay), who)
                 observer.see(replay, labels, step=step)
         datasets = observer.datasets()
     for note in notes:

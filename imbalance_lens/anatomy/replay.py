@@ -28,6 +28,7 @@ class Replay:
 
     Attributes:
         logits_all: (batch, classes), the model's own.
+        call: the inputs of the batch.
         examples: size of the batch.
         output: what the model returned.
         logits_of: gives the logits out of such an output.
@@ -43,7 +44,7 @@ class Replay:
         start: Buffers | None = None,
     ) -> None:
         self._stage = stage
-        self._call = call
+        self.call = call
         self._start = start
         self._recorded = recorded
         self._from_zero: dict[tuple[Target, int], Any] = {}
@@ -60,6 +61,11 @@ class Replay:
         return self._stage.anatomy.modalities
 
     @property
+    def claimed_inputs(self) -> set[str]:
+        """The inputs of the model that are sites themselves."""
+        return {name for names in self._stage.wiring.inputs.values() for name in names}
+
+    @property
     def features(self) -> dict[str, Tensor]:
         """Each modality's features, (batch, ...)."""
         found = {}
@@ -69,7 +75,7 @@ class Replay:
                 parts = tensors(item_of(self._recorded.calls[target][call].output, site))
                 found[modality] = next(filter(carries_signal, parts))
         for modality, names in self._stage.wiring.inputs.items():
-            found[modality] = tensors([self._call.inputs[name] for name in names])[0]
+            found[modality] = tensors([self.call.inputs[name] for name in names])[0]
         return {modality: found[modality] for modality in self.modalities}
 
     def logits(self, present: Collection[str], fill: str = "zero") -> Tensor:
@@ -103,44 +109,13 @@ class Replay:
             call: other inputs for whatever the encoders do not see; default: the batch's own.
         """
         absent = [modality for modality in self.modalities if modality not in present]
-        call = self._with_filled_inputs(call or self._call, absent, fill)
+        call = self._with_filled_inputs(call or self.call, absent, fill)
 
         def answer(target: Target, index: int) -> Any:
             return self._answer(target, index, absent, fill)
 
         with self._stage.at(self._start), self._stage.wiring.answering(answer, self._recorded):
             return call(self._stage.model)
-
-    def bypassing_inputs(self) -> tuple[str, ...]:
-        """Return the inputs that reach the logits past every site, by exchanging examples.
-
-        Inputs that are sites themselves are not asked; a batch of one has nothing to exchange.
-        """
-        claimed = {name for names in self._stage.wiring.inputs.values() for name in names}
-        asked = [name for name in self._call.inputs if name not in claimed]
-        asked = asked if self.examples > 1 else []
-
-        def leaks(names: Collection[str]) -> bool:
-            def roll(tensor: Tensor) -> Tensor:
-                return tensor.roll(1, 0) if tensor.ndim and len(tensor) == self.examples else tensor
-
-            rolled = {name: map_tensors(roll, self._call.inputs[name]) for name in names}
-            output = self.rerun(self.modalities, call=self._call.with_inputs(rolled))
-            return not torch.equal(
-                self.logits_of(output).nan_to_num(), self.logits_all.nan_to_num()
-            )
-
-        def leaks_if_it_runs(name: str) -> bool:
-            try:
-                return leaks([name])
-            except Exception:  # what the model itself raises on, sorted lengths say
-                return False
-
-        try:
-            tight = not asked or not leaks(asked)
-        except Exception:
-            tight = False
-        return () if tight else tuple(filter(leaks_if_it_runs, asked))
 
     def _answer(self, target: Target, index: int, absent: Collection[str], fill: str) -> Any:
         claims = self._stage.wiring.claims[target]
@@ -271,22 +246,3 @@ class Replayer:
             yield
         finally:
             now.restore()
-
-
-def check_replay(replay: Replay, *, tolerance: float = 1e-4) -> None:
-    """Complain unless the replay with all modalities present gives the model's own logits.
-
-    Raises:
-        AnatomyError: it does not; the model is random or keeps state in eval mode.
-    """
-    again = replay.logits_of(replay.rerun(replay.modalities))
-    scale = replay.logits_all.abs().max().clamp_min(1.0).nan_to_num()
-    if not torch.allclose(
-        again, replay.logits_all, rtol=tolerance, atol=tolerance * float(scale), equal_nan=True
-    ):
-        gap = float((again - replay.logits_all).abs().max())
-        raise AnatomyError(
-            "Replaying the encoders' outputs does not give the model's own logits (difference "
-            f"{gap:.3g}): in eval mode the model is random or keeps state between passes. Make it "
-            "deterministic, or score at the inputs with sites={modality: ('input:name',)}."
-        )
