@@ -135,13 +135,10 @@ def test_only_the_hooks_folder_places_hooks():
     assert offenders(hook_placements, elsewhere) == []
 
 
-def test_the_library_never_asserts_at_its_users():
-    shipped_helpers = REPOSITORY / "imbalance_lens" / "testing.py"
-    assert offenders(asserts, [path for path in LIBRARY if path != shipped_helpers]) == []
-
-
-def test_the_library_raises_errors_that_say_whose_they_are():
-    assert offenders(broad_raises, LIBRARY) == []
+@pytest.mark.parametrize("rule", [asserts, broad_raises])
+def test_a_user_gets_errors_that_say_whose_they_are(rule: Callable[[ast.Module], Iterator[int]]):
+    helpers_of_tests = REPOSITORY / "imbalance_lens" / "testing.py"
+    assert offenders(rule, [path for path in LIBRARY if path != helpers_of_tests]) == []
 
 
 def test_formulas_import_only_torch_and_the_standard_library():
