@@ -17,7 +17,6 @@ from .anatomy.sites import Recording
 from .batches import Call, class_indices
 from .errors import NotAttachedError
 from .hooks.clock import Schedule, every
-from .hooks.frozen import frozen
 from .hooks.taps import around_call
 from .hooks.wrappers import is_compiled, unwrap
 from .observer import Observer, ProbeChoice, chosen_probes
@@ -129,7 +128,7 @@ class Lens:
                 "The parameters have changed since the pass that is to be looked at. Call "
                 "session.step(labels) before optimizer.step()."
             )
-        with frozen(self._model):
+        with self._replayer:
             replay = self._replayer.replay(call, recorded)
             self._observer.see(replay, class_indices(labels), step=self.steps, epoch=self.epochs)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..batches import Call
-from ..errors import AnatomyError, NotApplicableError
+from ..errors import AnatomyError, NotApplicableError, NotAttachedError
 from ..hooks.frozen import Buffers, frozen
 from ..hooks.wrappers import unwrap
 from ..trees import carries_signal, map_tensors, tensors
@@ -107,7 +107,15 @@ class Replay:
             present: the modalities that stay.
             fill: as in `logits`.
             call: other inputs for whatever the encoders do not see; default: the batch's own.
+
+        Raises:
+            NotAttachedError: the replayer is closed.
         """
+        if not self._stage.is_open:
+            raise NotAttachedError(
+                "The replay is over: the model may have changed since. Ask while the replayer is "
+                "open; a probe asks in observe."
+            )
         absent = [modality for modality in self.modalities if modality not in present]
         call = self._with_filled_inputs(call or self.call, absent, fill)
 
@@ -189,14 +197,17 @@ class Replayer:
         self.wiring = Wiring(self.model, anatomy)
         self._logits_of = logits_of
         self._restless: bool | None = None  # changes its buffers in eval mode; None: not known yet
-        self._open = ExitStack()
+        self.is_open = False
+        self._frozen = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.enter_context(frozen(self.model))
+        self._frozen.enter_context(frozen(self.model))
+        self.is_open = True
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
+        self.is_open = False
+        self._frozen.close()
 
     def capture(self, call: Call) -> Replay:
         """Run the model once and keep what its sites gave.
