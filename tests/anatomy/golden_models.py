@@ -1,9 +1,14 @@
 """The hand-worked fusions of the golden numbers, with encoders that pass their input on."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from imbalance_lens import Anatomy
+from imbalance_lens.anatomy.replay import Replay, Replayer
+from imbalance_lens.batches import bind
 
 XY = Anatomy(encoders={"x": "x_net", "y": "y_net"})
 
@@ -56,3 +61,16 @@ class Bilinear(Passing):
 
     def fuse(self, x: Tensor, y: Tensor) -> Tensor:
         return x * y + 1
+
+
+def double(values: Any) -> Tensor:
+    """Return a tensor in the precision of the golden numbers."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def capture(
+    model: nn.Module, inputs: Any, anatomy: Anatomy = XY, **options: Any
+) -> Iterator[Replay]:
+    """Yield the one replay of a model and its inputs while the replayer is open."""
+    with Replayer(model, anatomy, **options) as replayer:
+        yield replayer.capture(bind(model, inputs))

@@ -9,7 +9,7 @@ from imbalance_lens.anatomy.readout import choose_readout, read_logits
 from imbalance_lens.anatomy.replay import Replay, Replayer
 from imbalance_lens.batches import bind
 from imbalance_lens.errors import BatchError, SettingError
-from tests.anatomy.golden_models import XY, Bilinear, Concat, Gated, Mlp, Passing
+from tests.anatomy.golden_models import XY, Bilinear, Concat, Gated, Mlp, Passing, double
 from tests.golden import NUMBERS
 
 
@@ -25,10 +25,6 @@ def replayed():
     yield replay
     for replayer in open_ones:
         replayer.__exit__()
-
-
-def double(values) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_a_linear_head_is_split_into_the_golden_numbers(replayed) -> None:

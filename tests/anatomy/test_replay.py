@@ -1,7 +1,4 @@
-"""Encoders once, fusion many times: the numbers, and the models on which it is hard."""
-
-from collections import OrderedDict
-from dataclasses import dataclass
+"""Encoders once, fusion many times: the numbers, the fills, the wrappers."""
 
 import pytest
 import torch
@@ -10,23 +7,13 @@ from torch.nn.parallel import DataParallel
 
 from imbalance_lens import Anatomy
 from imbalance_lens.anatomy.replay import Replayer
-from imbalance_lens.anatomy.trust import bypassing_inputs, check_replay
+from imbalance_lens.anatomy.trust import check_replay
 from imbalance_lens.batches import bind
-from imbalance_lens.errors import AnatomyError, BatchError, NotApplicableError, SettingError
+from imbalance_lens.errors import NotApplicableError, SettingError
 from imbalance_lens.formulas import coalitions, shapley_values
 from imbalance_lens.testing import assert_passive
-from tests.anatomy.golden_models import XY, Concat, Mlp, Passing
+from tests.anatomy.golden_models import XY, Concat, Mlp, Passing, capture, double
 from tests.golden import NUMBERS
-
-
-def double(values) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def capture(model, inputs, anatomy=XY, **options):
-    replayer = Replayer(model, anatomy, **options)
-    with replayer:
-        yield replayer.capture(bind(model, inputs))
 
 
 @pytest.fixture
@@ -127,190 +114,6 @@ def test_unknown_fills_and_modalities_are_named(split) -> None:
             replay.logits({"x"}, "noise")
         with pytest.raises(LookupError, match="No modality named 'z'"):
             replay.logits({"z"})
-
-
-class Shared(nn.Module):
-    """One trunk, called once per modality."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk, self.head = nn.Linear(3, 4), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.head(torch.cat([self.trunk(x), self.trunk(y)], 1))
-
-
-def test_a_shared_trunk_is_replaced_call_by_call() -> None:
-    model, x, y = Shared(), torch.randn(5, 3), torch.randn(5, 3)
-    who = Anatomy({"x": "trunk#0", "y": "trunk#1"})
-    for replay in capture(model, (x, y), who):
-        features = torch.cat([torch.zeros(5, 4), model.trunk(y)], 1)
-        torch.testing.assert_close(replay.logits({"y"}), model.head(features))
-        torch.testing.assert_close(replay.features["y"], model.trunk(y))
-
-
-class Methods(Shared):
-    """Encoders that are methods."""
-
-    def encode_x(self, x: Tensor) -> Tensor:
-        return self.trunk(x)
-
-    def encode_y(self, y: Tensor) -> Tensor:
-        return self.trunk(y) * 2
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.head(torch.cat([self.encode_x(x), self.encode_y(y)], 1))
-
-
-def test_encoders_that_are_methods_are_replaced_and_given_back() -> None:
-    model, x, y = Methods(), torch.randn(5, 3), torch.randn(5, 3)
-    who = Anatomy({"x": "encode_x", "y": "encode_y"})
-    with assert_passive(model):
-        for replay in capture(model, (x, y), who):
-            features = torch.cat([model.trunk(x), torch.zeros(5, 4)], 1)
-            torch.testing.assert_close(replay.logits({"x"}), model.head(features))
-    assert "encode_x" not in vars(model)
-
-
-class Both(nn.Module):
-    """One encoder with an output for each modality."""
-
-    def __init__(self, container: type) -> None:
-        super().__init__()
-        self.container = container
-        self.head = nn.Linear(4, 2)
-        self.encoder = nn.Identity()
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        both = self.encoder(self.container((("x", x), ("y", y))))
-        values = both.values() if hasattr(both, "values") else [value for _, value in both]
-        return self.head(torch.cat(list(values), 1))
-
-
-@pytest.mark.parametrize("container", [dict, OrderedDict])
-def test_one_part_of_an_output_is_replaced(container: type) -> None:
-    model, x, y = Both(container), torch.randn(5, 2), torch.randn(5, 2)
-    who = Anatomy({"x": "encoder[x]", "y": "encoder[y]"})
-    for replay in capture(model, (x, y), who):
-        features = torch.cat([torch.zeros(5, 2), y], 1)
-        torch.testing.assert_close(replay.logits({"y"}), model.head(features))
-
-
-def test_inputs_can_be_sites() -> None:
-    model, x, y = Shared(), torch.randn(5, 3), torch.randn(5, 3)
-    who = Anatomy({"x": "trunk", "y": "trunk"}, sites={"x": ("input:x",), "y": ("input:y",)})
-    for replay in capture(model, (x, y), who):
-        torch.testing.assert_close(replay.logits({"y"}), model(torch.zeros(5, 3), y))
-        assert replay.features["x"] is x or torch.equal(replay.features["x"], x)
-
-
-@dataclass
-class Answer:
-    logits: Tensor
-    extra: Tensor
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda logits, x: {"loss": x.mean(), "logits": logits},
-        lambda logits, x: Answer(logits, x),
-        lambda logits, x: (x, logits),
-        lambda logits, x: [logits, logits.clone()],
-    ],
-    ids=["mapping", "dataclass", "features first", "twice"],
-)
-def test_the_logits_are_found_in_what_the_model_returns(wrap) -> None:
-    class Wrapping(Concat):
-        def forward(self, x: Tensor, y: Tensor):
-            return wrap(super().forward(x, y), x)
-
-    model = Wrapping(torch.randn(3, 4), torch.zeros(3))
-    x, y = torch.randn(5, 2), torch.randn(5, 2)
-    for replay in capture(model, (x, y)):
-        torch.testing.assert_close(replay.logits_all, Concat.forward(model, x, y))
-        torch.testing.assert_close(replay.logits({"x"}), Concat.forward(model, x, y * 0))
-
-
-def test_two_outputs_that_all_modalities_reach_need_a_choice() -> None:
-    class Two(Concat):
-        def forward(self, x: Tensor, y: Tensor):
-            logits = super().forward(x, y)
-            return logits, logits * 2
-
-    model = Two(torch.randn(3, 4), torch.zeros(3))
-    inputs = (torch.randn(5, 2), torch.randn(5, 2))
-    with pytest.raises(BatchError, match=r"2 part\(s\) that could be logits.*Pass logits=function"):
-        next(capture(model, inputs))
-    replay = next(capture(model, inputs, logits_of=lambda output: output[1]))
-    assert torch.equal(replay.logits_all, model(*inputs)[1])
-
-
-def test_a_map_of_logits_is_refused() -> None:
-    class Maps(Concat):
-        def forward(self, x: Tensor, y: Tensor):
-            return super().forward(x, y)[..., None, None]
-
-    with pytest.raises(BatchError, match="has no part"):
-        next(capture(Maps(torch.randn(3, 4), torch.zeros(3)), (torch.ones(5, 2), torch.ones(5, 2))))
-
-
-def test_a_model_that_is_random_in_eval_mode_is_found_out() -> None:
-    class Random(Passing):
-        def fuse(self, x: Tensor, y: Tensor) -> Tensor:
-            return x + y + torch.randn_like(x)
-
-    for replay in capture(Random(), (torch.ones(5, 2), torch.ones(5, 2))):
-        with pytest.raises(AnatomyError, match="random or keeps state"):
-            check_replay(replay)
-
-
-def test_control_flow_that_depends_on_values_is_found_out() -> None:
-    class Branching(Passing):
-        def fuse(self, x: Tensor, y: Tensor) -> Tensor:
-            return self.x_net(x + y) if x.abs().sum() > 0 else x + y
-
-    for replay in capture(Branching(), (torch.ones(5, 2), torch.ones(5, 2))):
-        with pytest.raises(AnatomyError, match=r"was called 1 time\(s\) in a replay and 2"):
-            replay.logits({"y"})
-
-
-def test_a_signal_that_passes_by_the_encoders_is_named() -> None:
-    class Leaky(Passing):
-        def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return self.x_net(x) + self.y_net(y) + 0.1 * y
-
-    inputs = (torch.randn(5, 2), torch.randn(5, 2))
-    assert [bypassing_inputs(r) for r in capture(Leaky(), inputs)] == [("y",)]
-    tight = Concat(torch.randn(3, 4), torch.zeros(3))
-    assert [bypassing_inputs(r) for r in capture(tight, inputs)] == [()]
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("x_nett", "no module or method 'x_nett'. Did you mean 'x_net'"),
-        ("x_net#3", "called 1 time"),
-        ("x_net[audio]", "without a part 'audio'"),
-        ("spare", "was not called"),
-        ("input:z", "gets no input 'z'; it gets 'x', 'y'"),
-        ("x_net[", "is no site"),
-        ("ids", "no floating-point tensor"),
-    ],
-)
-def test_a_path_that_does_not_fit_is_explained(path: str, message: str) -> None:
-    class Odd(Concat):
-        def __init__(self) -> None:
-            super().__init__(torch.randn(3, 4), torch.zeros(3))
-            self.spare, self.ids = nn.Linear(2, 2), nn.Identity()
-
-        def fuse(self, x: Tensor, y: Tensor) -> Tensor:
-            self.ids(torch.arange(3))
-            return super().fuse(x, y)
-
-    who = Anatomy({"x": "x_net", "y": "y_net"}, sites={"x": (path,)})
-    with pytest.raises(AnatomyError, match=message.replace("(", r"\(")):
-        next(capture(Odd(), (torch.ones(5, 2), torch.ones(5, 2)), who))
 
 
 def test_wrapped_models_are_replayed_unwrapped(split) -> None:
