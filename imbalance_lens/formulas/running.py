@@ -88,6 +88,7 @@ class ClassSums:
         checks.positive("classes", classes)
         self.sums = torch.zeros(classes, dtype=torch.float64)
         self.counts = torch.zeros(classes, dtype=torch.float64)
+        self._empty = True
 
     @property
     def mean(self) -> Tensor:
@@ -108,8 +109,12 @@ class ClassSums:
         """Take in what another one has summed."""
         fits = other.sums.shape == self.sums.shape
         checks.shape("The other's sums", other.sums, f"{tuple(self.sums.shape)}", fits)
-        self._add(other.sums, other.counts)
+        if not other._empty:
+            self._add(other.sums, other.counts)
 
     def _add(self, sums: Tensor, counts: Tensor) -> None:
-        self.sums = self.sums.to(sums.device) + sums
-        self.counts = self.counts.to(counts.device) + counts
+        if self._empty:  # the first batch says on which device; to move there would wait for it
+            self.sums, self.counts, self._empty = sums, counts.double(), False
+            return
+        self.sums = self.sums + sums.to(self.sums.device)
+        self.counts = self.counts + counts.to(self.counts.device)

@@ -115,6 +115,27 @@ def test_split_or_merged_the_class_sums_are_those_of_a_loop(pairs, cut):
         assert sums.counts.tolist() == counts
 
 
+def test_merging_class_sums_with_nothing_changes_nothing_and_leaves_the_other_alone():
+    full, total = ClassSums(2), ClassSums(2)
+    full.update(torch.tensor([1.0, 2.0]), torch.tensor([0, 1]))
+    total.merge(ClassSums(2))
+    total.merge(full)
+    total.update(torch.tensor([4.0]), torch.tensor([0]))
+    total.merge(ClassSums(2))
+    assert total.sums.tolist() == [5, 2]
+    assert total.counts.tolist() == [2, 1]
+    assert full.sums.tolist() == [1, 2]
+
+
+def test_accumulators_live_where_their_values_do():
+    sums, moments = ClassSums(2), Moments()
+    sums.merge(ClassSums(2))
+    values = torch.ones(3, device="meta")
+    sums.update(values, values.long())
+    moments.update(values)
+    assert {sums.sums.device.type, sums.mean.device.type, moments.std.device.type} == {"meta"}
+
+
 def test_class_means_weighted_by_their_counts_are_the_mean_of_all():
     values, labels = torch.rand(100), torch.randint(0, 5, (100,))
     sums = ClassSums(5)

@@ -25,32 +25,40 @@ def test_a_file_s_name_still_imports_where_a_formula_has_the_same_one():
     assert module.coalitions is formulas.coalitions
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_no_formula_of_a_training_step_waits_for_the_device():
-    logits, labels = torch.randn(8, 4, device="cuda"), torch.randint(0, 4, (8,), device="cuda")
-    features = {name: torch.randn(8, 3, device="cuda") for name in ("a", "b", "c")}
-    weight, bias = torch.randn(4, 9, device="cuda"), torch.randn(4, device="cuda")
+def one_step(device):
+    """Everything that a probe or a recipe computes in a step of training."""
+    logits, labels = torch.randn(8, 4, device=device), torch.zeros(8, device=device).long()
+    features = {name: torch.randn(8, 3, device=device) for name in ("a", "b", "c")}
+    weight, bias = torch.randn(4, 9, device=device), torch.randn(4, device=device)
+    parts = formulas.split_logits(features, weight, bias)
+    scores = {name: formulas.label_confidence(part, labels).sum() for name, part in parts.items()}
+    formulas.discrepancy_ratio(scores)
+    formulas.correct(logits, labels)
     moments, sums = formulas.Moments(), formulas.ClassSums(4)
-    sums.update(torch.zeros(8, device="cuda"), labels)  # moves the accumulator there
+    for _ in range(2):
+        moments.update(formulas.centered_logit_norm(logits))
+        sums.update(formulas.logit_norm(logits), labels)
+    moments.merge(moments)
+    sums.merge(sums)
+    formulas.dead_rate(torch.randn(8, 3, 2, 2, device=device))
+    formulas.constant_activations(moments.mean[None], moments.std[None])
+    sets = formulas.coalitions(list(parts))
+    formulas.shapley_values({members: logits * len(members) for members in sets})
+    formulas.additivity_gap(logits, logits * 0, parts)
+    formulas.overfitting_to_generalization(*logits[:4, 0])
+    return sums
+
+
+def test_no_formula_of_a_step_asks_for_a_value():
+    assert one_step("meta").sums.device.type == "meta"  # tensors there have no values to ask for
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_no_formula_of_a_step_waits_for_the_device():
+    one_step("cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        parts = formulas.split_logits(features, weight, bias)
-        scores = {
-            name: formulas.label_confidence(part, labels).sum() for name, part in parts.items()
-        }
-        formulas.discrepancy_ratio(scores)
-        formulas.correct(logits, labels)
-        for _ in range(2):
-            moments.update(formulas.centered_logit_norm(logits))
-            sums.update(formulas.logit_norm(logits), labels)
-        formulas.dead_rate(torch.randn(8, 3, 2, 2, device="cuda"))
-        formulas.constant_activations(moments.mean[None], moments.std[None])
-        formulas.shapley_values(
-            {members: logits * len(members) for members in formulas.coalitions("abc")}
-        )
-        formulas.additivity_gap(logits, logits * 0, parts)
-        formulas.overfitting_to_generalization(*logits[:4, 0])
+        one_step("cuda")
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert sums.mean.isfinite().any()
