@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from imbalance_lens.errors import SettingError
 from imbalance_lens.observation import Observation
@@ -244,6 +245,16 @@ def test_any_split_in_any_order_gives_the_same_numbers(order: list[int], cut: in
             part.observe(world.see(few)) if len(few) else None
     parts[0].merge(parts[1])
     xr.testing.assert_allclose(parts[0].result(), answer(world.see(), resamples=20), rtol=1e-9)
+
+
+def test_the_order_of_the_modalities_changes_no_interval_where_confidences_are_equal():
+    torch.manual_seed(0)
+    labels = torch.randint(3, (40,))
+    sure = {name: 200 * one_hot(torch.randint(3, (40,)), 3).float() for name in "abc"}
+    one = answer(adding(labels, **sure))
+    other = answer(adding(labels, **{name: sure[name] for name in "cab"}))
+    for name in ("alone_interval", "drop_interval", "alone_gap_interval"):
+        xr.testing.assert_equal(one[name], other[name].reindex_like(one[name]))
 
 
 def test_what_stands_for_absent_is_asked_for_and_noted():
