@@ -15,7 +15,7 @@ from . import checks
 from .anatomy import Anatomy, find_anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
-from .anatomy.replay import Replayer
+from .anatomy.replayer import Replayer
 from .anatomy.trust import bypassing_inputs, check_replay
 from .batches import Split, bind, device_of, split_batch
 from .errors import BatchError, SignalBypassWarning

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .anatomy import Anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
-from .anatomy.replay import Replayer
+from .anatomy.replayer import Replayer
 from .anatomy.sites import Recording
 from .batches import Call, class_indices
 from .errors import NotAttachedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -21,14 +21,36 @@ class Need(Enum):
     FEATURES = "the encoders' outputs could not be read"
     MODALITY_LOGITS = "no modality has logits of its own here"
     COALITIONS = "the model cannot be run with some modalities absent"
+    FUSION = "fusion and head cannot be run on other features"
+    GRADIENTS = "no encoder has trainable parameters of its own"
     BATCHNORMS = "the model has no BatchNorm layer with weight and bias"
 
 
 class Coalitions(Protocol):
     """Answers what the model says when only some modalities are present."""
 
-    def __call__(self, present: Collection[str], fill: str = "zero") -> Tensor:
-        """Return the logits (batch, classes) with the other modalities' features filled."""
+    def __call__(self, present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:
+        """Return the logits (batch, classes) with the other modalities' features filled.
+
+        Args:
+            present: the modalities whose features stay as they are.
+            fill: "zero"; "mean" over the batch; "permute", another example's; "shift", those of
+                the example `draw` places on; "input", the encoder's answer to a zero input.
+            draw: which permutation, or how far to shift.
+        """
+        ...
+
+
+class Fusion(Protocol):
+    """Answers what fusion and head say to other features."""
+
+    def __call__(self, signals: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        """Return the logits (batch, classes), differentiable where gradients are enabled.
+
+        Args:
+            signals: modality -> as many tensors as `Observation.signals` has for it; modalities
+                left out keep their own.
+        """
         ...
 
 
@@ -47,10 +69,27 @@ class BatchNormState:
     modality: str = ""
 
 
-def _no_coalitions(present: Collection[str], fill: str = "zero") -> Tensor:  # noqa: ARG001
-    raise NotAttachedError(
-        "This observation holds no coalitions. Name Need.COALITIONS in the probe's needs."
-    )
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of mean cross-entropies on one encoder's own parameters, flat, (parameters,).
+
+    `joint` is that of the joint logits, `alone` that of the modality's own logits.
+    """
+
+    joint: Tensor
+    alone: Tensor
+
+
+def _no_coalitions(present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:  # noqa: ARG001
+    raise _not_asked_for("coalitions", Need.COALITIONS)
+
+
+def _no_fusion(signals: Mapping[str, Sequence[Tensor]]) -> Tensor:  # noqa: ARG001
+    raise _not_asked_for("fusion", Need.FUSION)
+
+
+def _not_asked_for(what: str, need: Need) -> NotAttachedError:
+    return NotAttachedError(f"This observation holds no {what}. Name {need} in the probe's needs.")
 
 
 _EMPTY: Mapping = MappingProxyType({})
@@ -66,9 +105,13 @@ class Observation:
         modalities: their names, in the anatomy's order.
         step: optimizer step, or batch of the loader.
         epoch: pass over the data.
+        training: whether the examples are those that the model was trained on.
         features: each encoder's output, (batch, ...).
         modality_logits: each modality's own logits, (batch, classes).
         coalitions: logits for any set of present modalities.
+        signals: all floating-point tensors that stand for a modality; `features` is the first.
+        fusion: logits for other signals.
+        gradients: by modality; those without trainable parameters of their own are left out.
         batchnorms: by module path, in the model's order; live tensors, so copy what you keep.
     """
 
@@ -77,9 +120,13 @@ class Observation:
     modalities: tuple[str, ...]
     step: int = 0
     epoch: int = 0
+    training: bool = False
     features: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     modality_logits: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     coalitions: Coalitions = _no_coalitions
+    signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=lambda: _EMPTY)
+    fusion: Fusion = _no_fusion
+    gradients: Mapping[str, Gradients] = field(default_factory=lambda: _EMPTY)
     batchnorms: Mapping[str, BatchNormState] = field(default_factory=lambda: _EMPTY)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from . import checks
 from .anatomy import Anatomy
+from .anatomy.gradients import encoder_gradients
 from .anatomy.readout import Heads, Readout, choose_readout, read_logits
 from .anatomy.replay import Replay
 from .batches import check_labels
@@ -97,8 +98,16 @@ class Observer:
         self.readout: Readout | None = None
         self.examples = 0
 
-    def see(self, replay: Replay, labels: Tensor, *, step: int = 0, epoch: int = 0) -> None:
-        """Show one batch to every probe that can use it.
+    def see(
+        self,
+        replay: Replay,
+        labels: Tensor,
+        *,
+        step: int = 0,
+        epoch: int = 0,
+        training: bool = False,
+    ) -> None:
+        """Show one batch to every probe that wants it.
 
         Raises:
             BatchError: labels that do not fit the logits, or logits of another width than before.
@@ -109,13 +118,28 @@ class Observer:
                 f"The model gave {self._classes} logits per example and now gives {classes}."
             )
         self._classes = classes
-        self.examples += batch
-        if len(labels) or Need.LABELS in self._wanted():
+        self.examples += 0 if training else batch
+        if len(labels) or Need.LABELS in self._needs(self._probes):
             check_labels(labels, classes, batch) if len(labels) else self._skip(Need.LABELS)
-        seen = self._observation(replay, labels, step, epoch)
-        for name, probe in list(self._probes.items()):
+        looking = {
+            name: probe
+            for name, probe in self._probes.items()
+            if probe.looks_at(step) and (probe.looks_at_training or not training)
+        }
+        given = self._given(replay, labels, looking)
+        seen = Observation(
+            labels.to(replay.logits_all.device, non_blocking=True),
+            replay.logits_all.detach(),
+            replay.modalities,
+            step,
+            epoch,
+            training,
+            **given,
+        )
+        for name, probe in looking.items():
             try:
-                probe.observe(seen)
+                if name in self._probes:
+                    probe.observe(seen)
             except NotApplicableError as reason:
                 self._drop(name, str(reason))
 
@@ -145,33 +169,38 @@ class Observer:
             raise NotAttachedError(f"{probe!r} has no answer: {self.skipped[probe]}.")
         return self._probes[probe].result()
 
-    def _observation(self, replay: Replay, labels: Tensor, step: int, epoch: int) -> Observation:
-        wanted = self._wanted()
-        given = {}
-        if Need.BATCHNORMS in wanted:
-            given["batchnorms"] = batchnorms_of(self._model, self._anatomy)
-            if not given["batchnorms"]:
-                self._skip(Need.BATCHNORMS)
-        if Need.MODALITY_LOGITS in wanted:
-            if self.readout is None:
-                self.readout = choose_readout(replay, self._heads)
+    def _given(
+        self, replay: Replay, labels: Tensor, looking: Mapping[str, Probe]
+    ) -> dict[str, Any]:
+        needs = self._needs(looking)
+        given: dict[str, Any] = {}
+        if Need.BATCHNORMS in needs:
+            given["batchnorms"] = self._or_skip(
+                Need.BATCHNORMS, batchnorms_of(self._model, self._anatomy)
+            )
+        if needs & {Need.MODALITY_LOGITS, Need.GRADIENTS} and self.readout is None:
+            self.readout = choose_readout(replay, self._heads)
+        if Need.MODALITY_LOGITS in needs and self.readout is not None:
             given["modality_logits"] = _detached(read_logits(self.readout, replay, self._heads))
-        if Need.FEATURES in wanted:
+        if Need.FEATURES in needs:
             given["features"] = _detached(replay.features)
-        if Need.COALITIONS in wanted:
+        if Need.COALITIONS in needs:
             given["coalitions"] = replay.logits
-        logits = replay.logits_all.detach()
-        return Observation(
-            labels.to(logits.device, non_blocking=True),
-            logits,
-            replay.modalities,
-            step,
-            epoch,
-            **given,
-        )
+        if Need.FUSION in needs:
+            given["signals"], given["fusion"] = replay.signals, replay.fuse
+        if Need.GRADIENTS in needs and self.readout is not None:
+            found = encoder_gradients(replay, labels, self.readout, self._heads)
+            given["gradients"] = self._or_skip(Need.GRADIENTS, found)
+        return given
 
-    def _wanted(self) -> set[Need]:
-        return {need for probe in self._probes.values() for need in probe.needs}
+    def _or_skip(self, need: Need, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not found:
+            self._skip(need)
+        return found
+
+    @staticmethod
+    def _needs(probes: Mapping[str, Probe]) -> set[Need]:
+        return {need for probe in probes.values() for need in probe.needs}
 
     def _skip(self, need: Need) -> None:
         for name in [n for n, probe in self._probes.items() if need in probe.needs]:

@@ -2,51 +2,93 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import AnatomyError, NotApplicableError
-from ..trees import carries_signal, map_tensors
-from .sites import Recorded
+from ..trees import carries_signal, map_tensors, tensors
+from .sites import Recorded, Site, item_of
 
-FILLS = ("zero", "mean", "permute", "input")
+FILLS = ("zero", "mean", "permute", "shift", "input")
 
 
-def filled(fill: str, tree: Any, *, batch: int, modality: str, seed: int = 0) -> Any:
-    """Return features in which nothing of the examples themselves is left.
+@dataclass(frozen=True)
+class Fill:
+    """How the features of absent modalities are replaced in one batch.
 
     Args:
-        fill: "zero"; "mean", the mean over the batch; "permute", another example's features, every
-            part of them from the same one, drawn once per modality.
-        tree: what a site gave; integers and masks stay, except under "permute".
-        batch: number of examples.
-        modality: for messages.
-        seed: of the permutation.
-
-    Raises:
-        AnatomyError: "mean" or "permute", and the first dimension is not the batch.
-        NotApplicableError: "permute" with a batch of one.
+        kind: one of `FILLS`: "zero"; "mean", the mean over the batch; "permute", another
+            example's, every part of them from the same one; "shift", those of the example `draw`
+            places on; "input", what the encoder answers to a zero input.
+        draw: which permutation, or how far to shift.
+        examples: size of the batch.
+        modalities: all of them, in order; each has permutations of its own.
+        from_zero: answers to zero inputs that are known already.
     """
-    if fill == "zero":
-        return map_tensors(lambda t: torch.zeros_like(t) if carries_signal(t) else t.clone(), tree)
 
-    def row_wise(tensor: Tensor) -> Tensor:
-        if tensor.ndim == 0 or len(tensor) != batch:
+    kind: str
+    draw: int
+    examples: int
+    modalities: tuple[str, ...]
+    from_zero: dict[int, Any]
+
+    def __call__(self, modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:
+        """Return what stands in for the features `tree` that a site gave.
+
+        Args:
+            modality: the absent one.
+            site: where the features were read.
+            tree: the features; integers and masks stay, except when examples change places.
+            made: the call that gave them; None where they are an input of the model.
+
+        Raises:
+            AnatomyError: "mean", "permute" or "shift", and the first dimension is no batch.
+            NotApplicableError: the fill is not defined for these features.
+        """
+        if made is None:
+            self._check_input(modality, site, tree)
+        if self.kind == "input" and made is not None:
+            if id(made) not in self.from_zero:
+                self.from_zero[id(made)] = from_zero_input(made)
+            return map_tensors(torch.clone, item_of(self.from_zero[id(made)], site))
+        if self.kind in ("zero", "input"):
+            return map_tensors(
+                lambda t: torch.zeros_like(t) if carries_signal(t) else t.clone(), tree
+            )
+        return map_tensors(partial(self._row_wise, modality, self._order(modality)), tree)
+
+    def _order(self, modality: str) -> Tensor:
+        if self.kind == "permute":
+            seed = self.draw * len(self.modalities) + self.modalities.index(modality)
+            return derangement(self.examples, seed)
+        return torch.arange(self.examples).roll(-self.draw)
+
+    def _row_wise(self, modality: str, order: Tensor, tensor: Tensor) -> Tensor:
+        if tensor.ndim == 0 or len(tensor) != self.examples:
             if not carries_signal(tensor):
                 return tensor.clone()
             raise AnatomyError(
                 f"The features of {modality!r} have shape {tuple(tensor.shape)}, whose first "
-                f"dimension is not the batch of {batch}. Use fill='zero', or name a later site."
+                f"dimension is not the batch of {self.examples}. Use fill='zero', or name a later "
+                "site."
             )
-        if fill == "permute":
+        if self.kind != "mean":
             return tensor[order.to(tensor.device)]
         is_signal = carries_signal(tensor)
         return tensor.mean(0, keepdim=True).expand_as(tensor).clone() if is_signal else tensor
 
-    order = derangement(batch, seed) if fill == "permute" else torch.empty(0)
-    return map_tensors(row_wise, tree)
+    def _check_input(self, modality: str, site: Site, tree: Any) -> None:
+        moves = self.kind in ("permute", "shift")
+        if not moves and not all(map(carries_signal, tensors(tree))):
+            raise NotApplicableError(
+                f"The input {site.input!r} of {modality!r} holds integers, for which "
+                f"fill={self.kind!r} is not defined. Use fill='permute', or name an encoder whose "
+                "output can be replaced."
+            )
 
 
 def from_zero_input(made: Recorded) -> Any:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import checks
 from ..batches import Call
-from ..errors import AnatomyError, NotApplicableError, NotAttachedError
-from ..hooks.frozen import Buffers, frozen
-from ..hooks.wrappers import unwrap
+from ..errors import NotAttachedError
+from ..hooks.frozen import Buffers
 from ..trees import carries_signal, map_tensors, tensors
-from .fills import FILLS, filled, from_zero_input
+from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
-from .sites import Claim, Recording, Target, Wiring, check_recorded, item_of, with_item
-from .types import Anatomy
+from .sites import Recorded, Recording, Site, Target, item_of, with_item
+
+if TYPE_CHECKING:
+    from .replayer import Replayer
+
+StandIn = Callable[[str, Site, Any, Recorded | None], Any]
+"""Gets modality, site, features and the call that gave them; gives what takes their place."""
 
 
 class Replay:
@@ -47,13 +50,13 @@ class Replay:
         self.call = call
         self._start = start
         self._recorded = recorded
-        self._from_zero: dict[tuple[Target, int], Any] = {}
-        self.output = self.rerun(self.modalities) if output is None else output
+        self._from_zero: dict[int, Any] = {}
         self.examples = 0  # not known before the logits are; only zeros are filled in till then
+        self.output = self.rerun(self.modalities) if output is None else output
         self.logits_of = logits_of or find_logits(self)
         self.logits_all = self.logits_of(self.output)
         self.examples = len(self.logits_all)
-        self._known: dict[tuple[frozenset[str], str], Tensor] = {}
+        self._known: dict[tuple[frozenset[str], str, int], Tensor] = {}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -63,28 +66,37 @@ class Replay:
     @property
     def claimed_inputs(self) -> set[str]:
         """The inputs of the model that are sites themselves."""
-        return {name for names in self._stage.wiring.inputs.values() for name in names}
+        return {site.input for sites in self._stage.wiring.inputs.values() for site in sites}
+
+    @property
+    def signals(self) -> dict[str, tuple[Tensor, ...]]:
+        """Each modality's features, all floating-point tensors of all its sites, in order."""
+        found: dict[str, list[Tensor]] = {modality: [] for modality in self.modalities}
+
+        def note(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:  # noqa: ARG001
+            found[modality] += filter(carries_signal, tensors(tree))
+            return tree
+
+        self._with_inputs(self.call, note)
+        for target, calls in self._recorded.calls.items():
+            for index in range(len(calls)):
+                self._answer(target, index, note)
+        return {modality: tuple(parts) for modality, parts in found.items()}
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """Each modality's features, (batch, ...)."""
-        found = {}
-        for target, claims in self._stage.wiring.claims.items():
-            for modality, site in claims:
-                call = site.call or 0
-                parts = tensors(item_of(self._recorded.calls[target][call].output, site))
-                found[modality] = next(filter(carries_signal, parts))
-        for modality, names in self._stage.wiring.inputs.items():
-            found[modality] = tensors([self.call.inputs[name] for name in names])[0]
-        return {modality: found[modality] for modality in self.modalities}
+        """Each modality's features, (batch, ...): the first of its signals."""
+        return {modality: parts[0] for modality, parts in self.signals.items()}
 
-    def logits(self, present: Collection[str], fill: str = "zero") -> Tensor:
+    def logits(self, present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:
         """Return the logits (batch, classes) when only some modalities are present.
 
         Args:
             present: the modalities whose features stay as they are.
             fill: what the others' features become: "zero"; "mean" over the batch; "permute",
-                another example's; "input", what the encoder answers to a zero input.
+                another example's; "shift", those of the example `draw` places on; "input", what
+                the encoder answers to a zero input.
+            draw: which permutation, or how far to shift.
 
         Raises:
             UnknownNameError: a modality that the anatomy does not have.
@@ -93,167 +105,94 @@ class Replay:
         checks.one_of("fill", fill, FILLS)
         for modality in present:
             checks.known_modality(modality, self.modalities)
-        key = (frozenset(present), fill)
+        key = (frozenset(present), fill, draw)
         if len(key[0]) == len(self.modalities):
             return self.logits_all
         if key not in self._known:
-            self._known[key] = self.logits_of(self.rerun(key[0], fill))
+            self._known[key] = self.logits_of(self.rerun(*key))
         return self._known[key]
 
-    def rerun(self, present: Collection[str], fill: str = "zero", call: Call | None = None) -> Any:
+    def rerun(
+        self,
+        present: Collection[str],
+        fill: str = "zero",
+        draw: int = 0,
+        call: Call | None = None,
+    ) -> Any:
         """Return the model's whole output with the absent modalities' features filled.
 
         Args:
             present: the modalities that stay.
             fill: as in `logits`.
+            draw: as in `logits`.
             call: other inputs for whatever the encoders do not see; default: the batch's own.
 
         Raises:
             NotAttachedError: the replayer is closed.
         """
+        filled = Fill(fill, draw, self.examples, self.modalities, self._from_zero)
+
+        def stand_in(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:
+            return tree if modality in present else filled(modality, site, tree, made)
+
+        return self._run(stand_in, call)
+
+    def fuse(self, signals: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        """Return the logits for other features; differentiable where gradients are enabled.
+
+        Args:
+            signals: modality -> tensors in the order of `signals`, the first dimension may be
+                another batch where the model allows it. Modalities left out keep their own.
+
+        Raises:
+            NotAttachedError: the replayer is closed.
+        """
+        given = {modality: iter(parts) for modality, parts in signals.items()}
+
+        def stand_in(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:  # noqa: ARG001
+            if modality not in given:
+                return tree
+            return map_tensors(lambda t: next(given[modality]) if carries_signal(t) else t, tree)
+
+        return self.logits_of(self._run(stand_in))
+
+    def parameters(self, modality: str) -> Iterator[nn.Parameter]:
+        """Yield the parameters that only this modality's encoder owns."""
+        return self._stage.anatomy.parameters(self._stage.model, modality)
+
+    def with_graph(self) -> Replay:
+        """Return the replay of the same inputs with the graph from parameters to logits."""
+        return self._stage.capture(self.call, graph=True)
+
+    def _run(self, stand_in: StandIn, call: Call | None = None) -> Any:
         if not self._stage.is_open:
             raise NotAttachedError(
                 "The replay is over: the model may have changed since. Ask while the replayer is "
                 "open; a probe asks in observe."
             )
-        absent = [modality for modality in self.modalities if modality not in present]
-        call = self._with_filled_inputs(call or self.call, absent, fill)
+        call = self._with_inputs(call or self.call, stand_in)
 
         def answer(target: Target, index: int) -> Any:
-            return self._answer(target, index, absent, fill)
+            return self._answer(target, index, stand_in)
 
         with self._stage.at(self._start), self._stage.wiring.answering(answer, self._recorded):
             return call(self._stage.model)
 
-    def _answer(self, target: Target, index: int, absent: Collection[str], fill: str) -> Any:
-        claims = self._stage.wiring.claims[target]
-        tree = map_tensors(torch.clone, self._recorded.calls[target][index].output)
-        for claim in claims:
-            if claim.modality in absent and claim.covers(index):
-                tree = with_item(tree, claim.site, self._fill(target, index, claim, fill))
+    def _answer(self, target: Target, index: int, stand_in: StandIn) -> Any:
+        made = self._recorded.calls[target][index]
+        tree = map_tensors(torch.clone, made.output)
+        for claim in self._stage.wiring.claims[target]:
+            if claim.covers(index):
+                own = item_of(tree, claim.site)
+                other = stand_in(claim.modality, claim.site, own, made)
+                tree = tree if other is own else with_item(tree, claim.site, other)
         return tree
 
-    def _fill(self, target: Target, index: int, claim: Claim, fill: str) -> Any:
-        made = self._recorded.calls[target][index]
-        if fill == "input":
-            key = (target, index)
-            if key not in self._from_zero:
-                self._from_zero[key] = from_zero_input(made)
-            return map_tensors(torch.clone, item_of(self._from_zero[key], claim.site))
-        return self._filled(fill, item_of(made.output, claim.site), claim.modality)
-
-    def _filled(self, fill: str, tree: Any, modality: str) -> Any:
-        seed = self.modalities.index(modality)
-        return filled(fill, tree, batch=self.examples, modality=modality, seed=seed)
-
-    def _with_filled_inputs(self, call: Call, absent: Collection[str], fill: str) -> Call:
-        changed = {}
-        for modality, names in self._stage.wiring.inputs.items():
-            for name in names if modality in absent else ():
-                value = call.inputs[name]
-                if fill != "permute" and not all(map(carries_signal, tensors(value))):
-                    raise NotApplicableError(
-                        f"The input {name!r} of {modality!r} holds integers, for which "
-                        f"fill={fill!r} is not defined. Use fill='permute', or name an encoder "
-                        "whose output can be replaced."
-                    )
-                changed[name] = self._filled("zero" if fill == "input" else fill, value, modality)
-        return call.with_inputs(changed)
-
-
-class Replayer:
-    """Captures batches of one model; the model is frozen while this is open.
-
-    Args:
-        model: any model, also wrapped in DDP, DataParallel or torch.compile; its own forward runs
-            unwrapped and eagerly.
-        anatomy: where the modalities' signals are read and replaced.
-        logits_of: gives the logits (batch, classes) out of the model's output. Default: the
-            output itself, its "logits", or the one part that all modalities reach.
-
-    Raises:
-        AnatomyError: a path of the anatomy leads nowhere.
-
-    Example:
-        >>> from imbalance_lens.batches import bind
-        >>> class Late(nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         self.a, self.b, self.head = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(6, 4)
-        ...     def forward(self, a, b):
-        ...         return self.head(torch.cat([self.a(a), self.b(b)], 1))
-        >>> model = Late()
-        >>> with Replayer(model, Anatomy({"a": "a", "b": "b"})) as replayer:
-        ...     replay = replayer.capture(bind(model, (torch.ones(5, 2), torch.ones(5, 2))))
-        ...     replay.logits({"a"}).shape
-        torch.Size([5, 4])
-    """
-
-    def __init__(
-        self, model: nn.Module, anatomy: Anatomy, *, logits_of: LogitsOf | None = None
-    ) -> None:
-        self.model = unwrap(model)
-        self.anatomy = anatomy
-        self.wiring = Wiring(self.model, anatomy)
-        self._logits_of = logits_of
-        self._restless: bool | None = None  # changes its buffers in eval mode; None: not known yet
-        self.is_open = False
-        self._frozen = ExitStack()
-
-    def __enter__(self) -> Self:
-        self._frozen.enter_context(frozen(self.model))
-        self.is_open = True
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.is_open = False
-        self._frozen.close()
-
-    def capture(self, call: Call) -> Replay:
-        """Run the model once and keep what its sites gave.
-
-        Raises:
-            AnatomyError: a site was not reached or holds no features; or, at the first batch, the
-                replay of all modalities does not give the model's own output.
-            BatchError: the output holds no logits (batch, classes), or more than one.
-        """
-        for name in (name for names in self.wiring.inputs.values() for name in names):
-            if name not in call.inputs:
-                known = ", ".join(map(repr, call.inputs))
-                raise AnatomyError(f"The model gets no input {name!r}; it gets {known}.")
-        start = Buffers(self.model) if self._restless is not False else None
-        with self.wiring.recording() as recorded:
-            output = call(self.model)
-        if self._restless is None and start is not None:
-            self._restless = start.moved()
-        return self.replay(call, recorded, output, start if self._restless else None)
-
-    def replay(
-        self, call: Call, recorded: Recording, output: Any = None, start: Buffers | None = None
-    ) -> Replay:
-        """Return the replay of a pass that ran elsewhere, under `wiring.recording`.
-
-        Args:
-            call: the inputs of that pass.
-            recorded: what its sites gave.
-            output: what the model gave. Default: fusion and head run once more, in eval mode.
-            start: the buffers before that pass, for a model that changes them in eval mode.
-        """
-        check_recorded(recorded, self.wiring.claims)
-        replay = Replay(self, call, recorded, output, self._logits_of, start)
-        if self._logits_of is None:
-            self._logits_of = replay.logits_of
-        return replay
-
-    @contextmanager
-    def at(self, start: Buffers | None) -> Iterator[None]:
-        """Run the block from other buffers, and come back to those of now."""
-        if start is None:
-            yield
-            return
-        now = Buffers(self.model)
-        start.restore()
-        try:
-            yield
-        finally:
-            now.restore()
+    def _with_inputs(self, call: Call, stand_in: StandIn) -> Call:
+        return call.with_inputs(
+            {
+                site.input: stand_in(modality, site, call.inputs[site.input], None)
+                for modality, sites in self._stage.wiring.inputs.items()
+                for site in sites
+            }
+        )

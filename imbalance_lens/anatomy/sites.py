@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from ..errors import AnatomyError
 from ..hooks.patches import patched
 from ..hooks.precision import ambient_autocast
-from ..trees import carries_signal, clone, tensors
+from ..trees import carries_signal, clone, map_tensors, tensors
 from .types import Anatomy
 
 _INPUT = "input:"
@@ -107,23 +108,27 @@ class Wiring:
 
     def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
         self.claims: dict[Target, list[Claim]] = {}
-        self.inputs: dict[str, list[str]] = {}
+        self.inputs: dict[str, list[Site]] = {}
         for modality, paths in anatomy.sites.items():
             for site in map(Site.parse, paths):
                 if site.input:
-                    self.inputs.setdefault(modality, []).append(site.input)
+                    self.inputs.setdefault(modality, []).append(site)
                 else:
                     target = _resolve(model, site.target)
                     self.claims.setdefault(target, []).append(Claim(modality, site))
 
     @contextmanager
-    def recording(self) -> Iterator[Recording]:
-        """Record what every target answers inside the block; copies, safe from in-place edits."""
+    def recording(self, *, graph: bool = False) -> Iterator[Recording]:
+        """Record what every target answers inside the block; copies, safe from in-place edits.
+
+        Args:
+            graph: keep the copies in the graph of the pass.
+        """
         calls: dict[Target, list[Recorded]] = {target: [] for target in self.claims}
         with ExitStack() as stack:
             for target, made in calls.items():
                 original = getattr(target.owner, target.method)
-                stack.enter_context(patched(*target[1:], _recorder(original, made)))
+                stack.enter_context(patched(*target[1:], _recorder(original, made, graph)))
             yield Recording(calls, ambient_autocast())
 
     @contextmanager
@@ -221,10 +226,13 @@ def with_item(output: Any, site: Site, value: Any) -> Any:
     return changed
 
 
-def _recorder(original: Callable[..., Any], calls: list[Recorded]) -> Callable[..., Any]:
+def _recorder(
+    original: Callable[..., Any], calls: list[Recorded], graph: bool
+) -> Callable[..., Any]:
     def record(*args: Any, **kwargs: Any) -> Any:
         output = original(*args, **kwargs)
-        calls.append(Recorded(original, args, kwargs, clone(output)))
+        kept = map_tensors(torch.clone, output) if graph else clone(output)
+        calls.append(Recorded(original, args, kwargs, kept))
         return output
 
     return record

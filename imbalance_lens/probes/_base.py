@@ -23,6 +23,12 @@ class Probe(ABC):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
+    looks_at_training: ClassVar[bool] = False
+    """Whether it also wants the examples that the model was trained on."""
+
+    def looks_at(self, step: int) -> bool:  # noqa: ARG002 - for probes that take a sample
+        """Say whether this batch is wanted; what no probe wants of a batch is not computed."""
+        return True
 
     @abstractmethod
     def observe(self, seen: Observation) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from imbalance_lens import Anatomy
-from imbalance_lens.anatomy.replay import Replay, Replayer
+from imbalance_lens.anatomy.replay import Replay
+from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.batches import bind
 
 XY = Anatomy(encoders={"x": "x_net", "y": "y_net"})

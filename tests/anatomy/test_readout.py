@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from imbalance_lens import Anatomy
 from imbalance_lens.anatomy.readout import choose_readout, read_logits
-from imbalance_lens.anatomy.replay import Replay, Replayer
+from imbalance_lens.anatomy.replay import Replay
+from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.batches import bind
 from imbalance_lens.errors import BatchError, SettingError
 from tests.anatomy.golden_models import XY, Bilinear, Concat, Gated, Mlp, Passing, double

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel
 
 from imbalance_lens import Anatomy
-from imbalance_lens.anatomy.replay import Replayer
+from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.anatomy.trust import check_replay
 from imbalance_lens.batches import bind
 from imbalance_lens.errors import NotApplicableError, SettingError

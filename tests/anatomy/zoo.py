@@ -127,7 +127,7 @@ LATE = (
     Specimen("tuple_output", late.TupleOutput, vectors, NETS),
     Specimen("dataclass_output", late.DataclassOutput, vectors, NETS),
     Specimen("frozen_encoder", late.FrozenEncoder, vectors, NETS),
-    Specimen("value_branch", late.ValueBranch, vectors, NETS, additive=None),
+    Specimen("value_branch", late.ValueBranch, vectors, NETS, head=None, additive=None),
     Specimen("numpy_round_trip", late.NumpyRoundTrip, vectors, NETS),
     Specimen(
         "unused_input", late.UnusedInput, lambda batch: (*vectors(batch), torch.arange(batch)), NETS
@@ -243,6 +243,7 @@ STRUCTURES = (
         structures.NestedModalities,
         lambda batch: {"data": named(batch), "scale": 2.0},
         NETS,
+        head=None,
     ),
     Specimen("moving_average", structures.MovingAverage, vectors, NETS),
     Specimen(

@@ -1,0 +1,103 @@
+"""Measure variants side by side: interleaved in one run, medians of ratios to the first."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def measure(
+    variants: Mapping[str, Callable[[], object]], *, repeats: int = 7
+) -> dict[str, dict[str, float]]:
+    """Run every variant once per repetition and compare within the repetition.
+
+    Args:
+        variants: name -> what to run; the first is the unit. Each runs once before, unmeasured.
+        repeats: repetitions; every other one runs the variants in reverse, so that a machine
+            that slows down or speeds up favours nobody.
+
+    Returns:
+        name -> median seconds, median ratio to the unit, and the ratio's quartiles.
+    """
+    for run in variants.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for repetition in range(repeats):
+        order = list(variants)
+        for name in order if repetition % 2 == 0 else reversed(order):
+            seconds[name].append(_seconds(variants[name]))
+    unit = seconds[next(iter(variants))]
+    answer = {}
+    for name, times in seconds.items():
+        ratios = [mine / its for mine, its in zip(times, unit, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4) if repeats > 1 else ratios * 3
+        answer[name] = {
+            "seconds": statistics.median(times),
+            "ratio": middle,
+            "ratio_low": low,
+            "ratio_high": high,
+        }
+    return answer
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, float]) -> None:
+    """Print a table; a ratio above its limit is marked."""
+    print(f"\n{title}")
+    print(f"{'':44}{'seconds':>9}{'ratio':>8}  {'quartiles':<15}{'limit':>6}")
+    for name, row in rows.items():
+        spread = f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f}"
+        limit = f"{limits[name]:.2f}" if name in limits else ""
+        over = "  OVER" if name in limits and row["ratio"] > limits[name] else ""
+        print(f"{name:44}{row['seconds']:9.3f}{row['ratio']:8.3f}  {spread:<15}{limit:>6}{over}")
+
+
+def write(name: str, results: object) -> Path:
+    """Write results with versions and processor to `benchmarks/results/<name>.json`."""
+    packages = ("torch", "torchvision", "captum", "numpy", "scipy", "xarray")
+    path = RESULTS / f"{name}.json"
+    RESULTS.mkdir(exist_ok=True)
+    made = {
+        "results": results,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+    }
+    path.write_text(json.dumps(made, indent=1) + "\n")
+    print(f"\nWritten to {path.relative_to(RESULTS.parent.parent)}")
+    return path
+
+
+def device() -> torch.device:
+    """Return the accelerator where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    _wait()
+    start = time.perf_counter()
+    run()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()} x {len(names) or 1}"

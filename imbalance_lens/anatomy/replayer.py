@@ -1,0 +1,121 @@
+"""A model that is frozen and wired, ready to be captured batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
+
+from torch import nn
+
+from ..batches import Call
+from ..errors import AnatomyError
+from ..hooks.frozen import Buffers, frozen
+from ..hooks.wrappers import unwrap
+from .outputs import LogitsOf
+from .replay import Replay
+from .sites import Recording, Wiring, check_recorded
+from .types import Anatomy
+
+
+class Replayer:
+    """Captures batches of one model; the model is frozen while this is open.
+
+    Args:
+        model: any model, also wrapped in DDP, DataParallel or torch.compile; its own forward runs
+            unwrapped and eagerly.
+        anatomy: where the modalities' signals are read and replaced.
+        logits_of: gives the logits (batch, classes) out of the model's output. Default: the
+            output itself, its "logits", or the one part that all modalities reach.
+
+    Raises:
+        AnatomyError: a path of the anatomy leads nowhere.
+
+    Example:
+        >>> import torch
+        >>> from imbalance_lens.batches import bind
+        >>> class Late(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.a, self.b, self.head = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(6, 4)
+        ...     def forward(self, a, b):
+        ...         return self.head(torch.cat([self.a(a), self.b(b)], 1))
+        >>> model = Late()
+        >>> with Replayer(model, Anatomy({"a": "a", "b": "b"})) as replayer:
+        ...     replay = replayer.capture(bind(model, (torch.ones(5, 2), torch.ones(5, 2))))
+        ...     replay.logits({"a"}).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(
+        self, model: nn.Module, anatomy: Anatomy, *, logits_of: LogitsOf | None = None
+    ) -> None:
+        self.model = unwrap(model)
+        self.anatomy = anatomy
+        self.wiring = Wiring(self.model, anatomy)
+        self._logits_of = logits_of
+        self._restless: bool | None = None  # changes its buffers in eval mode; None: not known yet
+        self.is_open = False
+        self._frozen = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._frozen.enter_context(frozen(self.model))
+        self.is_open = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.is_open = False
+        self._frozen.close()
+
+    def capture(self, call: Call, *, graph: bool = False) -> Replay:
+        """Run the model once and keep what its sites gave.
+
+        Args:
+            call: the inputs of a batch.
+            graph: keep the graph, where gradients are enabled.
+
+        Raises:
+            AnatomyError: a site was not reached or holds no features; or, at the first batch, the
+                replay of all modalities does not give the model's own output.
+            BatchError: the output holds no logits (batch, classes), or more than one.
+        """
+        for site in (site for sites in self.wiring.inputs.values() for site in sites):
+            if site.input not in call.inputs:
+                known = ", ".join(map(repr, call.inputs))
+                raise AnatomyError(f"The model gets no input {site.input!r}; it gets {known}.")
+        start = Buffers(self.model) if self._restless is not False else None
+        with self.wiring.recording(graph=graph) as recorded:
+            output = call(self.model)
+        if self._restless is None and start is not None:
+            self._restless = start.moved()
+        return self.replay(call, recorded, output, start if self._restless else None)
+
+    def replay(
+        self, call: Call, recorded: Recording, output: Any = None, start: Buffers | None = None
+    ) -> Replay:
+        """Return the replay of a pass that ran elsewhere, under `wiring.recording`.
+
+        Args:
+            call: the inputs of that pass.
+            recorded: what its sites gave.
+            output: what the model gave. Default: fusion and head run once more, in eval mode.
+            start: the buffers before that pass, for a model that changes them in eval mode.
+        """
+        check_recorded(recorded, self.wiring.claims)
+        replay = Replay(self, call, recorded, output, self._logits_of, start)
+        if self._logits_of is None:
+            self._logits_of = replay.logits_of
+        return replay
+
+    @contextmanager
+    def at(self, start: Buffers | None) -> Iterator[None]:
+        """Run the block from other buffers, and come back to those of now."""
+        if start is None:
+            yield
+            return
+        now = Buffers(self.model)
+        start.restore()
+        try:
+            yield
+        finally:
+            now.restore()
