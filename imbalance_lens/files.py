@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,43 +12,54 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a new file beside `path`, and put it in `path`'s place only when the block succeeds.
+    """Give an empty file beside `path`, and put it in `path`'s place only when the block succeeds.
 
-    After an error (a full disk among them) the old file is as it was and the new one is gone.
+    After an error (a full disk among them) the old file is as it was and the new one is gone. A
+    link stays a link, and a file keeps its permissions.
 
     Args:
         path: the file to write; its folder must exist.
 
     Raises:
         OSError: the file cannot be written; the message names it.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> with replacing(folder / "numbers.txt") as draft:
+        ...     _ = draft.write_text("1 2 3")
+        >>> (folder / "numbers.txt").read_text()
+        '1 2 3'
     """
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder. Give the path of a file.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"The folder {target.parent} does not exist. Make it first.")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    draft = Path(name)
+    target = Path(path).resolve()
+    _check(target)
+    draft = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        # Not tempfile: it would ignore the umask, which must not be asked for among threads.
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        if target.exists():
+            shutil.copymode(target, draft)
         yield draft
-        with draft.open("rb") as written:
+        with draft.open("r+b") as written:
             os.fsync(written.fileno())
-        draft.chmod(0o666 & ~_umask())
         draft.replace(target)
     except OSError as error:
-        if isinstance(error, FileNotFoundError | IsADirectoryError):
-            raise
-        raise OSError(
-            error.errno,
-            f"{target} could not be written ({error.strerror or error}); "
-            "what it held before is unchanged. Free some space or choose another place",
-        ) from error
+        raise _told(error, target) from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _check(target: Path) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder. Give the path of a file.")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{target} is a device or a pipe. Give the path of a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {target.parent} does not exist. Make it first.")
+
+
+def _told(error: OSError, target: Path) -> OSError:
+    message = (
+        f"{target} could not be written ({error.strerror or error}); "
+        "what was there before is unchanged. Free some space or choose another place."
+    )
+    return OSError(error.errno, message) if error.errno else OSError(message)

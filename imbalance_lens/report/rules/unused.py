@@ -1,0 +1,70 @@
+"""Is a modality ignored?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..findings import Finding, Verdict, threshold
+from ..reading import Quantity, interval_name, measured, modalities, number, quantity
+from ..words import cost, few, percent, points, shown, span
+from .identifiability import hidden
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RULE = "unused_modality"
+
+
+def unused_modality(tree: xr.DataTree) -> list[Finding]:
+    """Judge for each modality whether the model does without it."""
+    ds = measured(tree, "zero_out", "alone", "drop", "effect", "majority")
+    if ds is None:
+        return []
+    unread = hidden(tree)
+    return [_judged(ds, name) for name in modalities(tree) if name not in unread]
+
+
+def _judged(ds: xr.Dataset, name: str) -> Finding:
+    effect = Quantity(number(ds, "effect", modality=name))
+    if effect.value < threshold("unused_effect"):
+        return Finding(
+            RULE,
+            Verdict.YES,
+            f"{shown(name)} is not used: leaving it out does not move the logits "
+            f"({few(effect.value)} times their spread).",
+            modality=name,
+            threshold=threshold("unused_effect"),
+            evidence="zero_out.effect",
+            **effect.as_found(),
+        )
+    alone, drop = (quantity(ds, variable, modality=name) for variable in ("alone", "drop"))
+    verdict, what, because = _weighed(name, alone, drop, number(ds, "majority"))
+    size = f" ({interval_name(ds)} {span(drop.low, drop.high)})" if drop.known else ""
+    return Finding(
+        RULE,
+        verdict,
+        f"{what}: leaving it out {cost(drop.value)}{size}, and alone it gets "
+        f"{percent(alone.value)} of the examples right{because}.",
+        modality=name,
+        threshold=threshold("unused_drop"),
+        evidence="zero_out.drop",
+        **drop.as_found(),
+    )
+
+
+def _weighed(
+    name: str, alone: Quantity, drop: Quantity, majority: float
+) -> tuple[Verdict, str, str]:
+    bound = threshold("unused_drop")
+    chance = f"; always giving the most frequent label gets {percent(majority)}"
+    if drop.low > bound or drop.high < -bound:
+        return Verdict.NO, f"{shown(name)} is used", ""
+    if drop.reach <= bound and alone.low > majority:
+        return Verdict.NO, f"{shown(name)} adds nothing to the others, but is not ignored", chance
+    if alone.low > majority:
+        return Verdict.NO, f"{shown(name)} is used", chance
+    if drop.reach <= bound and alone.low <= majority:
+        return Verdict.YES, f"{shown(name)} counts for next to nothing", chance
+    unclear = f"Whether {shown(name)} is used is not clear"
+    doubt = f". The cost may be within the threshold of {points(bound)} or not"
+    return Verdict.INCONCLUSIVE, unclear, chance + doubt

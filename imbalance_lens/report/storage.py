@@ -1,0 +1,67 @@
+"""A report's tree in a file, and back."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SchemaError
+from ..files import replacing
+from .layout import check
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_ENGINE = "h5netcdf"
+
+
+def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
+    """Write a tree as netCDF, or leave what was there before.
+
+    Raises:
+        OSError: the file cannot be written.
+        SchemaError: something in the tree has no place in netCDF.
+    """
+    try:
+        # In memory, so that a full disk meets plain writing and not the inside of HDF5.
+        content = bytes(tree.to_netcdf(engine=_ENGINE))
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"The report cannot be stored as netCDF: {error}") from error
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Read a checked tree into memory; nothing stays open.
+
+    Raises:
+        SchemaError: it cannot be read, or is no report.
+    """
+    import xarray as xr
+
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise SchemaError(f"{path} cannot be read as a report ({error.strerror}).") from error
+    try:
+        tree = xr.load_datatree(io.BytesIO(content), engine=_ENGINE, decode_times=False)
+    except Exception as error:  # damaged HDF5 raises almost anything
+        raise SchemaError(f"{path} is no netCDF file, or a damaged one ({error}).") from error
+    plain = {node.path: _plain(node.to_dataset()) for node in tree.subtree}
+    tree = xr.DataTree.from_dict(plain)
+    check(tree, str(path))
+    return tree
+
+
+def _plain(ds: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with types as before it was stored."""
+    ds = ds.drop_encoding()
+    for part in (ds, *ds.variables.values()):
+        part.attrs = {name: _python(value) for name, value in part.attrs.items()}
+    return ds
+
+
+def _python(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value  # a number of numpy's

@@ -1,0 +1,93 @@
+"""The main numbers of a report: one row per modality, and one for all of them together."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .. import schema
+from .reading import late, measured, modalities, number
+from .rules.capacity import abnormal_shares
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+COLUMNS = (
+    "alone",
+    "alone_low",
+    "alone_high",
+    "left_out",
+    "drop",
+    "drop_low",
+    "drop_high",
+    "confidence",
+    "confidence_drop",
+    "logit_norm",
+    "abnormal",
+)
+"""Accuracy with only the modality, accuracy without it, accuracy and true-class confidence lost
+without it, confidence with only it, length of its logits, share of abnormal channels."""
+
+Row = dict[str, float]
+
+
+def rows(tree: xr.DataTree) -> dict[str, Row]:
+    """Return the numbers of `COLUMNS` by modality; NaN where one was not measured."""
+    abnormal = abnormal_shares(tree)
+    return {
+        name: {
+            **_unknown(),
+            **_scores(tree, name),
+            "logit_norm": _logit_norm(tree, name),
+            "abnormal": abnormal.get(name, math.nan),
+        }
+        for name in modalities(tree)
+    }
+
+
+def together(tree: xr.DataTree) -> Row:
+    """Return the same of all modalities at once, as far as it has a meaning."""
+    row = {**_unknown(), "logit_norm": _logit_norm(tree, schema.JOINT)}
+    ds = measured(tree, "zero_out", "accuracy", "confidence")
+    if ds is not None:
+        names = modalities(tree)
+        everyone = schema.coalition_name(names, names)
+        row["alone"] = number(ds, "accuracy", coalition=everyone)
+        row["confidence"] = number(ds, "confidence", coalition=everyone)
+    return row
+
+
+def chance(tree: xr.DataTree) -> Row:
+    """Return the same of always giving the most frequent label."""
+    ds = measured(tree, "zero_out", "majority")
+    return {**_unknown(), **({} if ds is None else {"alone": number(ds, "majority")})}
+
+
+def _unknown() -> Row:
+    return dict.fromkeys(COLUMNS, math.nan)
+
+
+def _scores(tree: xr.DataTree, name: str) -> Row:
+    ds = measured(tree, "zero_out", "accuracy", "confidence", "alone", "drop", "confidence_drop")
+    if ds is None:
+        return {}
+    names = modalities(tree)
+    without = schema.coalition_name([other for other in names if other != name], names)
+    ends = {
+        f"{score}_{bound}": number(ds, f"{score}_interval", modality=name, bound=bound)
+        for score in ("alone", "drop")
+        for bound in ("low", "high")
+    }
+    return {
+        **ends,
+        "alone": number(ds, "alone", modality=name),
+        "left_out": number(ds, "accuracy", coalition=without),
+        "drop": number(ds, "drop", modality=name),
+        "confidence": number(ds, "confidence", coalition=name),
+        "confidence_drop": number(ds, "confidence_drop", modality=name),
+    }
+
+
+def _logit_norm(tree: xr.DataTree, head: str) -> float:
+    ds = measured(tree, "logit_norm", "mean_norm")
+    return math.nan if ds is None else number(late(ds)[0], "mean_norm", head=head)
