@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -266,3 +267,12 @@ STRUCTURES = (
 ZOO = (*LATE, *MIDDLE, *STRUCTURES)
 FOUND = tuple(specimen for specimen in ZOO if not specimen.refuses)
 REFUSED = tuple(specimen for specimen in ZOO if specimen.refuses)
+
+
+def by_name(specimens: tuple[Specimen, ...] | list[Specimen]) -> pytest.MarkDecorator:
+    """Run a test once per specimen."""
+    return pytest.mark.parametrize("specimen", specimens, ids=lambda specimen: specimen.name)
+
+
+def specimen_named(name: str) -> Specimen:
+    return next(specimen for specimen in ZOO if specimen.name == name)
