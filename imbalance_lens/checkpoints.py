@@ -121,7 +121,7 @@ def _content(file: Path, *, trust: bool) -> Any:
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror or error}.") from error
     except (zipfile.BadZipFile, SafetensorError) as error:
-        raise _damaged(file, error) from error
+        raise _damaged(file, _reason(error)) from error
     raise CheckpointError(
         f"{file} is no checkpoint: neither torch.save nor safetensors writes such a file."
     )
@@ -150,12 +150,15 @@ def _unpickled(file: Path, *, trust: bool) -> Any:
     except OSError:
         raise
     except Exception as error:  # what a damaged or a foreign pickle raises has no bounds
-        refused = [] if trust else _refused(file, error)
-        if not refused:
-            raise _damaged(file, error) from error
+        reason = _reason(error)
+        if trust:
+            raise _damaged(file, reason) from error
+        refused = _refused(file, error)
+        if not refused and "Unsupported operand" not in reason:  # of a newer pickle protocol
+            raise _damaged(file, reason) from error
         raise CheckpointError(
             f"{file} holds Python objects besides tensors, and reading them can run code: "
-            f"{', '.join(refused)}. If you trust whoever made the file, pass trust=True "
+            f"{', '.join(refused) or reason}. If you trust whoever made the file, pass trust=True "
             "(--trust-checkpoint on the command line)."
         ) from error
 
@@ -167,12 +170,15 @@ def _refused(file: Path, error: Exception) -> list[str]:
         return re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
 
 
-def _damaged(file: Path, error: Exception) -> CheckpointError:
+def _reason(error: Exception) -> str:
     # Around its reason, PyTorch gives advice that does not apply here.
-    reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
-    said = reason.partition(". ")[0].rstrip(". ") or type(error).__name__
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+    return said.partition(". ")[0].rstrip(". ") or type(error).__name__
+
+
+def _damaged(file: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"{file} is cut short, damaged, or no checkpoint ({said}). Copy or save it again."
+        f"{file} is cut short, damaged, or no checkpoint ({reason}). Copy or save it again."
     )
 
 

@@ -124,6 +124,13 @@ def test_an_object_besides_tensors_is_refused_by_name_and_read_when_trusted(tmp_
     assert_same(load_weights(file, trust=True), WEIGHTS)
 
 
+def test_a_newer_pickle_protocol_is_read_when_trusted(tmp_path):
+    file = saved(tmp_path, WEIGHTS, pickle_protocol=4)
+    with pytest.raises(CheckpointError, match=r"can run code: Unsupported operand.*trust=True"):
+        load_weights(file)
+    assert_same(load_weights(file, trust=True), WEIGHTS)
+
+
 def test_all_refused_objects_are_named(tmp_path):
     file = saved(tmp_path, {"args": argparse.Namespace(), "part": nn.Linear(1, 1), **WEIGHTS})
     with pytest.raises(CheckpointError, match=r"argparse\.Namespace, .*torch\.nn.*Linear"):
@@ -297,6 +304,12 @@ def test_what_does_not_fit_is_reported_by_kind_and_nothing_is_loaded(tmp_path):
     assert "only in the model: 0.bias, 1.* (2)\n" in report
     assert "only in the file: extra.* (2)\n" in report
     assert "of another shape: 2.weight is (5, 4) in the file and (3, 4) here" in report
+
+
+def test_the_counters_of_newer_versions_are_not_reported(tmp_path):
+    trained = network().state_dict()
+    report = refused(network(), saved(tmp_path, {"0.weight": trained["0.weight"]}))
+    assert "only in the model: 0.bias, 1.* (4), 2.* (2)" in report
 
 
 def test_a_long_report_stays_short(tmp_path):

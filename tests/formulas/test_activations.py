@@ -83,7 +83,8 @@ def test_a_vector_is_refused():
 
 
 def test_the_layer_s_spread_follows_from_its_channels():
-    activations = torch.randn(64, 5, 7).double() * torch.logspace(-7, 0, 5)[:, None] + 3
+    activations = torch.randn(64, 5, 7).double() * torch.logspace(-7, 0, 5)[:, None]
+    activations += 100 * torch.arange(5)[:, None]
     mean, std = spread(activations)
     layer = activations.std(correction=0)
     for tolerance in (1e-6, 1e-3, 0.5):

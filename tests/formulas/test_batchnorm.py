@@ -116,6 +116,12 @@ def test_a_channel_with_a_nan_is_abnormal_and_hides_no_other(criterion, weight, 
     assert found.tolist() == [True, False, True]
 
 
+def test_a_nan_is_left_out_of_the_median():
+    weight = torch.tensor([math.nan, 1.0, 1.0, 1e-9])
+    found = abnormal_channels(weight, torch.zeros(4), 1e-2, "relative")
+    assert found.tolist() == [True, False, False, True]
+
+
 def test_settings_that_cannot_be_are_refused():
     one = torch.ones(3)
     with pytest.raises(

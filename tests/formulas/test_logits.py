@@ -130,6 +130,11 @@ def test_the_centered_norm_survives_a_large_offset_in_single_precision():
     assert moved == pytest.approx(math.sqrt(0.25**2 + 1 - 1.25**2 / 3), rel=1e-6)
 
 
+@given(st.floats(-1e5, 1e5, width=32), st.integers(1, 50))
+def test_equal_logits_have_no_centered_norm_at_all(logit, classes):
+    assert centered_logit_norm(torch.full((1, classes), logit)).item() == 0
+
+
 def test_the_norm_of_half_precision_logits_does_not_overflow():
     logits = torch.full((1, 4), 60000.0, dtype=torch.float16)
     assert logit_norm(logits).item() == pytest.approx(2 * 59968, rel=1e-3)

@@ -216,6 +216,15 @@ def test_a_checkpoint_is_scanned_by_what_its_layers_hold(tmp_path):
     schema.validate(found)
 
 
+def test_entries_that_do_not_match_are_no_layer(tmp_path):
+    good, odd, uneven = (nn.BatchNorm1d(4).state_dict() for _ in range(3))
+    odd["weight"] = odd["weight"][:, None]
+    uneven["bias"] = uneven["bias"][:2]
+    named = {"good": good, "odd": odd, "uneven": uneven}
+    whole = {f"{name}.{k}": v for name, entries in named.items() for k, v in entries.items()}
+    assert scan_checkpoint(saved(tmp_path, whole))["layer"].values.tolist() == ["good"]
+
+
 def test_a_checkpoint_of_a_single_layer_is_scanned(tmp_path):
     found = scan_checkpoint(saved(tmp_path, nn.BatchNorm1d(3).state_dict()))
     assert found["layer"].values.tolist() == [""]
