@@ -133,8 +133,8 @@ def _method(tree: xr.DataTree) -> tuple[str, ...]:
     readout = root(tree, "readout")
     if readout.get("kind") in _READOUTS:
         gap = readout.get("additivity_gap")
-        exact = "" if gap is None else f" (interaction of the head: {few(gap)} of its output)"
-        said.append(f"Logits of one modality: {_READOUTS[readout['kind']]}{exact}.")
+        how = _READOUTS[readout["kind"]].format(gap="an unknown gap" if gap is None else few(gap))
+        said.append(f"Logits of one modality: {how}.")
     versions = ("imbalance_lens", "torch")
     said.append(
         "Versions: "
@@ -146,6 +146,6 @@ def _method(tree: xr.DataTree) -> tuple[str, ...]:
 
 _READOUTS = {
     "heads": "from a head of its own",
-    "linear_split": "its part of the joint head, which adds up",
-    "zero_out": "what the joint head says without the others",
+    "linear_split": "its part of the joint head, whose parts add up to within {gap}",
+    "zero_out": "what the joint head says without the others; its parts do not add up (gap {gap})",
 }

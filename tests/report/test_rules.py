@@ -44,6 +44,12 @@ def test_the_last_quarter_of_the_epochs_is_judged_and_said():
     assert "(mean of the last 2 of 8 epochs)" in only.sentence
 
 
+def test_a_late_epoch_without_a_number_is_not_passed_over():
+    gone = logit_norm({"audio": [9.0] * 7 + [math.nan], "visual": [1.0] * 8})
+    (only,) = found("logit_scale", logit_norm=gone)
+    assert (only.verdict, only.value) == (Verdict.INCONCLUSIVE, None)
+
+
 def test_a_silent_modality_is_infinitely_shorter():
     (only,) = found("logit_scale", logit_norm=logit_norm({"audio": 1.0, "visual": 0.0}))
     assert (only.verdict, only.value) == (Verdict.YES, None)

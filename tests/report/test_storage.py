@@ -62,6 +62,13 @@ def test_a_loaded_report_can_be_saved_again(made, tmp_path):
     xr.testing.assert_identical(load_report(tmp_path / "b.nc").tree, made.tree)
 
 
+def test_what_is_loaded_carries_nothing_of_the_file(made, tmp_path):
+    made.save(tmp_path / "r.nc")
+    for group in load_report(tmp_path / "r.nc").tree.subtree:
+        assert group.encoding == {}
+        assert not any(values.encoding for values in group.variables.values())
+
+
 def test_a_report_without_any_answer_survives(tmp_path):
     report().save(tmp_path / "r.nc")
     xr.testing.assert_identical(load_report(tmp_path / "r.nc").tree, report().tree)

@@ -49,7 +49,7 @@ class _Judge:
         unknown = next((gap for gap in self.gaps.all if not gap.size.known), None)
         if unknown:
             return self._unknown(unknown)
-        widest = max(self.gaps.all, key=lambda gap: gap.size.reach)
+        widest = max(self.gaps.all, key=lambda gap: gap.size.high)
         if widest.size.reach <= self.gaps.bound:
             return self._level(widest)
         alone, left_out = map(self.gaps.leader, INDICATORS)
