@@ -1,0 +1,128 @@
+"""`imbalance-lens diagnose`: which modality dominates a model, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SettingError
+from ._answers import answers, report_text, saved
+from ._objects import loader_from, model_from, on_device
+from ._options import FILE, as_json, the_data, the_model, the_trust
+
+if TYPE_CHECKING:
+    from ..anatomy import Anatomy
+    from ..observer import ProbeChoice
+
+
+class Pair(click.ParamType):
+    """The text `modality=path`."""
+
+    name = "modality=path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        """Return modality and path."""
+        modality, _, path = str(value).partition("=")
+        if not modality or not path:
+            self.fail(f"{value!r} is not of the form modality=path.", param, ctx)
+        return modality, path
+
+
+@click.command("diagnose")
+@the_model
+@the_data
+@click.option("--checkpoint", type=FILE, help="The weights, if the model comes without them.")
+@click.option(
+    "--anatomy",
+    "encoders",
+    type=Pair(),
+    multiple=True,
+    help="A modality and the path of its encoder, as audio=audio_net; once per modality. "
+    "Without it, who is who is found.",
+)
+@click.option("--head", help="Path of the module that gives the logits; goes with --anatomy.")
+@click.option(
+    "--probe",
+    "names",
+    multiple=True,
+    help="What to measure; give it more than once for several. Default: all probes.",
+)
+@click.option(
+    "--fill",
+    type=click.Choice(["zero", "mean", "permute", "shift", "input"]),
+    help="What stands for the features of an absent modality.",
+)
+@click.option("--max-batches", type=click.IntRange(min=1), help="Stop after that many batches.")
+@click.option("--device", help="Where the model runs, as cuda. Default: where it is.")
+@click.option("--out", type=FILE, help="Save the report in this file, as netCDF.")
+@the_trust
+@as_json
+@answers
+def diagnose(
+    model_name: str,
+    checkpoint: Path | None,
+    data_name: str,
+    encoders: tuple[tuple[str, str], ...],
+    head: str | None,
+    names: tuple[str, ...],
+    fill: str | None,
+    max_batches: int | None,
+    device: str | None,
+    out: Path | None,
+    trust: bool,
+    as_json: bool,
+) -> str:
+    """Find out which modality dominates a model, and why.
+
+    The current folder is searched for the modules that --model and --data name.
+    """
+    from ..checkpoints import load_into
+    from ..diagnosis import diagnose as diagnosed
+
+    who = _anatomy(encoders, head)
+    probes = _probes(names, fill)
+    model = model_from(model_name)
+    if checkpoint is not None:
+        load_into(model, checkpoint, trust=trust)
+    if device is not None:
+        on_device(model, device)
+    loader = loader_from(data_name)
+    report = diagnosed(model, loader, anatomy=who, probes=probes, max_batches=max_batches)
+    if out is not None:
+        saved(report.tree, out)
+    return report_text(report, as_json=as_json)
+
+
+def _anatomy(encoders: Sequence[tuple[str, str]], head: str | None) -> Anatomy | None:
+    from .. import checks
+    from ..anatomy import Anatomy
+
+    if not encoders:
+        if head is not None:
+            raise click.UsageError("--head goes with --anatomy, which names the encoders.")
+        return None
+    paths: dict[str, str] = {}
+    for modality, path in encoders:
+        checks.unique("--anatomy", modality, paths)
+        paths[modality] = path
+    return Anatomy(encoders=paths, head=head)
+
+
+def _probes(names: Iterable[str], fill: str | None) -> Sequence[ProbeChoice]:
+    """Return the probes; with a fill, those that fill features are made with it."""
+    from ..probes import PROBES
+
+    wanted = list(names) or list(PROBES.names())
+    if fill is None:
+        return wanted
+    filling = [n for n in wanted if "fill" in {f.name for f in dataclasses.fields(PROBES.get(n))}]
+    if not filling:
+        raise SettingError(f"--fill has no meaning for {', '.join(wanted)}. Leave it out.")
+    return [PROBES.get(name)(fill=fill) if name in filling else name for name in wanted]
+
+
+COMMAND = diagnose

@@ -1,0 +1,71 @@
+"""`imbalance-lens report` and `imbalance-lens probes`."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imbalance_lens import diagnose
+from imbalance_lens.probes import PROBES
+from imbalance_lens.testing import planted
+
+from .conftest import Ask
+from .test_group import ENVIRONMENT
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    diagnose(*planted("visual")).save(tmp_path / "report.nc")
+    return tmp_path / "report.nc"
+
+
+def test_a_saved_report_is_printed(ask: Ask, saved: Path):
+    said = ask("report", saved)
+    assert said.out == f"{diagnose(*planted('visual'))}\n"
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_json_has_the_findings(ask: Ask, saved: Path):
+    answer = json.loads(ask("report", saved, "--json").out)
+    assert (answer["findings"][0]["rule"], answer["findings"][0]["modality"]) == (
+        "dominance",
+        "visual",
+    )
+
+
+def test_a_report_needs_no_torch(saved: Path):
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from imbalance_lens.cli import main
+main(["report", {str(saved)!r}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert "visual dominates" in done.stdout
+
+
+def test_a_report_that_is_not_there(ask: Ask, tmp_path: Path):
+    said = ask("report", tmp_path / "no.nc")
+    assert said.sentence().startswith(f"{tmp_path / 'no.nc'} cannot be read as a report")
+
+
+def test_a_file_that_is_no_report(ask: Ask, tmp_path: Path):
+    (tmp_path / "notes.nc").write_text("bread, milk")
+    assert "is no netCDF file" in ask("report", tmp_path / "notes.nc").sentence()
+
+
+def test_every_probe_has_its_line(ask: Ask):
+    said = ask("probes")
+    assert max(map(len, said.out.splitlines())) <= 80
+    for name in PROBES.names():
+        first = (inspect.getdoc(PROBES.get(name)) or "").splitlines()[0]
+        assert f"{name} {first}" in " ".join(said.out.split())
+
+
+def test_the_probes_as_json(ask: Ask):
+    assert set(json.loads(ask("probes", "--json").out)) == set(PROBES.names())
