@@ -109,6 +109,8 @@ class Observation:
         features: each encoder's output, (batch, ...).
         modality_logits: each modality's own logits, (batch, classes).
         coalitions: logits for any set of present modalities.
+        reruns_encoders: whether `coalitions` runs whole encoders again, as it does where a
+            modality is replaced at an input of the model.
         signals: all floating-point tensors that stand for a modality; `features` is the first.
         fusion: logits for other signals.
         gradients: by modality; those without trainable parameters of their own are left out.
@@ -124,6 +126,7 @@ class Observation:
     features: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     modality_logits: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     coalitions: Coalitions = _no_coalitions
+    reruns_encoders: bool = False
     signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=lambda: _EMPTY)
     fusion: Fusion = _no_fusion
     gradients: Mapping[str, Gradients] = field(default_factory=lambda: _EMPTY)

@@ -186,6 +186,7 @@ class Observer:
             given["features"] = _detached(replay.features)
         if Need.COALITIONS in needs:
             given["coalitions"] = replay.logits
+            given["reruns_encoders"] = bool(replay.claimed_inputs)
         if Need.FUSION in needs:
             given["signals"], given["fusion"] = replay.signals, replay.fuse
         if Need.GRADIENTS in needs and self.readout is not None:

@@ -32,6 +32,11 @@ DIMENSIONS = {
     "seed": "seed of one repetition",
     "threshold": "bound below which something counts as abnormal",
     "bound": "end of an interval: 'low' or 'high'",
+    "value": "by what a set of modalities is valued",
+    "draw": "one of several random exchanges of examples, counted from 0",
+    "rate": "probability that a modality is missing",
+    "bin": "upper edge of a range of confidences",
+    "pattern": "the modalities that are right alone, joined by '+'; '' means none",
 }
 UNITS = frozenset({"1", "nat", "example", "logit", "s", "byte", "class"})
 JOINT = "joint"

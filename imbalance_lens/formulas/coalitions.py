@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from math import comb
 
@@ -55,9 +55,9 @@ def shapley_values(values: Mapping[frozenset[str], Tensor]) -> dict[str, Tensor]
         >>> shares
         {'audio': tensor(0.4500), 'visual': tensor(0.1500)}
     """
-    _complete(values)
+    check_complete(values)
     raised = {members: upcast(value) for members, value in values.items()}
-    names = [name for members in raised if len(members) == 1 for name in members]
+    names = players(values)
     return {name: _share(name, names, raised) for name in names}
 
 
@@ -105,19 +105,27 @@ def _share(name: str, names: list[str], values: Mapping[frozenset[str], Tensor])
     return torch.stack(gains).sum(0) / len(names)
 
 
-def _complete(values: Mapping[frozenset[str], Tensor]) -> None:
+def players(values: Mapping[frozenset[str], Tensor]) -> list[str]:
+    """List the modalities in the order in which they stand alone in `values`."""
+    return [name for members in values if len(members) == 1 for name in members]
+
+
+def check_complete(
+    values: Mapping[frozenset[str], Tensor], wanted: Iterable[frozenset[str]] | None = None
+) -> None:
+    """Complain unless `values` holds the wanted coalitions; all there can be, if not said."""
     for members in values:
         if not isinstance(members, frozenset):
             raise SettingError(
                 f"A coalition must be a frozenset of modalities; got {members!r}. "
                 "Make it with frozenset([...])."
             )
-    wanted = coalitions(sorted(frozenset().union(*values)))
+    wanted = list(wanted or coalitions(sorted(frozenset().union(*values))))
     missing = [members for members in wanted if members not in values]
     if missing:
         named = ", ".join(f"{{{', '.join(sorted(members))}}}" for members in missing[:4])
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise SettingError(
-            f"Shapley values need all {len(wanted)} coalitions, the empty one too; "
+            f"The values of all {len(wanted)} coalitions are needed, of the empty one too; "
             f"missing: {named}{more}."
         )

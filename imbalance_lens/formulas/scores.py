@@ -34,6 +34,30 @@ def label_confidence(logits: Tensor, labels: Tensor) -> Tensor:
     return true_class_logit(upcast(logits).softmax(1), labels)
 
 
+def label_log_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logarithm of each example's softmax probability of its true class.
+
+    Equation: log softmax(z_i)[y_i], the negative of the cross-entropy. It is finite where the
+    probability itself is too small for a floating-point number.
+
+    Args:
+        logits: (batch, classes); half precision is raised to single before the softmax.
+        labels: (batch,) class indices, 0 <= label < classes.
+
+    Returns:
+        (batch,) in nats, 0 or less; NaN where a logit is NaN or the label is no class.
+
+    Raises:
+        BatchError: the shapes do not fit, or the labels are not integers.
+
+    Example:
+        >>> label_log_probability(torch.tensor([[0.0, 0.0], [0.0, 200.0]]), torch.tensor([0, 0]))
+        tensor([  -0.6931, -200.0000])
+    """
+    checks.logits_and_labels(logits, labels)
+    return true_class_logit(upcast(logits).log_softmax(1), labels)
+
+
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """Tell which examples are classified correctly.
 

@@ -25,6 +25,8 @@ class Probe(ABC):
     needs: ClassVar[tuple[Need, ...]] = ()
     looks_at_training: ClassVar[bool] = False
     """Whether it also wants the examples that the model was trained on."""
+    needs_whole_batches: ClassVar[bool] = False
+    """Whether it compares all examples of a batch, so that parts of one do not add up to it."""
 
     def looks_at(self, step: int) -> bool:  # noqa: ARG002 - for probes that take a sample
         """Say whether this batch is wanted; what no probe wants of a batch is not computed."""

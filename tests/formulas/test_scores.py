@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imbalance_lens.errors import BatchError
-from imbalance_lens.formulas import correct, label_confidence, true_class_logit
+from imbalance_lens.formulas import (
+    correct,
+    label_confidence,
+    label_log_probability,
+    true_class_logit,
+)
 from tests.formulas import twins
 from tests.golden import NUMBERS
 
@@ -74,7 +79,9 @@ def test_labels_of_any_integer_type_are_taken():
         assert correct(logits, torch.tensor([0, 1], dtype=dtype)).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("formula", [label_confidence, correct, true_class_logit])
+@pytest.mark.parametrize(
+    "formula", [label_confidence, label_log_probability, correct, true_class_logit]
+)
 def test_wrong_shapes_and_fractional_labels_are_refused(formula):
     with pytest.raises(BatchError, match=r"got \(16, 3\) and \(8,\)\."):
         formula(torch.zeros(16, 3), torch.zeros(8, dtype=torch.int64))
@@ -85,3 +92,18 @@ def test_wrong_shapes_and_fractional_labels_are_refused(formula):
 def test_a_nan_among_the_logits_counts_as_wrong_even_in_the_column_of_the_label():
     logits = torch.tensor([[math.nan, 1.0], [0.0, 1.0], [0.0, 1.0]])
     assert correct(logits, torch.tensor([0, 1, 0])).tolist() == [False, True, False]
+
+
+@given(logit_rows, st.integers(0, 2))
+def test_the_log_probability_is_the_logarithm_of_the_confidence(rows, label):
+    labels = [label] * len(rows)
+    found = label_log_probability(torch.tensor(rows, dtype=torch.float64), torch.tensor(labels))
+    wanted = [math.log(score) for score in twins.label_confidence(rows, labels)]
+    assert found.tolist() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_the_log_probability_of_what_is_all_but_ruled_out_is_finite():
+    logits = torch.tensor([[0.0, 300.0], [0.0, math.nan]])
+    found = label_log_probability(logits, torch.tensor([0, 0]))
+    assert found[0] == -300
+    assert found[1].isnan()

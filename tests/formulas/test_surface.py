@@ -43,7 +43,19 @@ def one_step(device):
     formulas.dead_rate(torch.randn(8, 3, 2, 2, device=device))
     formulas.constant_activations(moments.mean[None], moments.std[None])
     sets = formulas.coalitions(list(parts))
-    formulas.shapley_values({members: logits * len(members) for members in sets})
+    values = {members: logits * len(members) for members in sets}
+    formulas.shapley_values(values)
+    formulas.shapley_interactions(values)
+    formulas.cooperation(values)
+    formulas.arrival_gains(values, list(parts))
+    formulas.presence_probability(sets[1], {name: logits[:, 0] for name in parts})
+    formulas.additive_projection(logits for _ in logits)
+    formulas.kl_divergence(logits, logits * 2)
+    formulas.label_log_probability(logits, labels)
+    reliability = formulas.Reliability()
+    for _ in range(2):
+        reliability.update(formulas.top_confidence(logits), formulas.correct(logits, labels))
+    reliability.merge(reliability)
     formulas.additivity_gap(logits, logits * 0, parts)
     formulas.overfitting_to_generalization(*logits[:4, 0])
     return sums
