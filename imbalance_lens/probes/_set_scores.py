@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import schema
-from ._intervals import interval, resampled_means
+from ._resampled import Resampled
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,35 +29,22 @@ def evaluated_sets(modalities: Sequence[str]) -> list[frozenset[str]]:
 
 
 def set_scores(
-    table: Mapping[str, np.ndarray],
-    sets: Sequence[frozenset[str]],
-    *,
-    resamples: int,
-    confidence_level: float,
-    seed: int,
+    table: Mapping[str, np.ndarray], sets: Sequence[frozenset[str]], probe: Resampled
 ) -> dict[str, xr.Variable]:
     """Return the mean scores of sets, of modalities and of pairs, each with its interval."""
-    columns = np.hstack([table[name] for name in _FORMULAS]).astype(np.float64)
-    by_name = sorted(range(len(sets)), key=lambda k: sorted(sets[k]))
-    sort_by = [k + start for start in (0, len(sets)) for k in by_name]
-    draws = resampled_means(columns, sort_by, resamples=resamples, seed=seed)
-    means = dict(zip(_FORMULAS, np.split(columns.mean(0), 2), strict=True))
-    drawn = dict(zip(_FORMULAS, np.split(draws, 2, axis=1), strict=True))
+    columns = np.stack([table[name] for name in _FORMULAS], 1).astype(np.float64)
+    draws = probe.resample(columns, [sorted(present) for present in sets])
+    means = dict(zip(_FORMULAS, columns.mean(0), strict=True))
+    drawn = dict(zip(_FORMULAS, draws.swapaxes(0, 1), strict=True))
     variables = {}
     for name, score in _SCORES.items():
-        variables[name] = schema.variable(
+        variables |= probe.estimate(
+            name,
             score.dims,
             score.of(means[score.column], sets),
-            units="1",
+            score.of(drawn[score.column], sets),
             long_name=score.long_name,
             formula=_FORMULAS[score.column],
-        )
-        variables[f"{name}_interval"] = schema.variable(
-            (*score.dims, "bound"),
-            interval(score.of(drawn[score.column], sets), confidence_level),
-            units="1",
-            long_name=f"{confidence_level:.4g} bootstrap interval: {score.long_name}",
-            formula="scipy.stats.bootstrap",
         )
     return variables
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import checks, formulas, schema
+from .. import formulas, schema
 from ..observation import Need, Observation
-from ._base import Probe
+from ._resampled import Resampled
 from ._rows import Rows
+from ._scores import scored
 from ._set_scores import class_scores, evaluated_sets, mean_average_precision, set_scores
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class ZeroOut(Probe):
+class ZeroOut(Resampled):
     """Scores each modality alone, and the model without each modality.
 
     The logits of a set of modalities are those of the model with the other modalities' features
@@ -67,9 +68,6 @@ class ZeroOut(Probe):
     needs = (Need.LABELS, Need.COALITIONS)
     fill: str = "zero"
     average_precision: bool = True
-    resamples: int = 1000
-    confidence_level: float = 0.95
-    seed: int = 0
     _modalities: tuple[str, ...] = field(default=(), init=False, repr=False)
     _rows: Rows = field(default_factory=Rows, init=False, repr=False)
     _joint: formulas.Moments = field(default_factory=formulas.Moments, init=False, repr=False)
@@ -77,8 +75,7 @@ class ZeroOut(Probe):
     _changes: dict[str, formulas.Moments] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.positive("resamples", self.resamples)
-        checks.fraction("confidence_level", self.confidence_level)
+        super().__post_init__()
         self._alone = defaultdict(formulas.Moments)
         self._changes = defaultdict(formulas.Moments)
 
@@ -89,16 +86,16 @@ class ZeroOut(Probe):
         everyone = sets[-1]
         logits = {present: seen.coalitions(present, fill=self.fill) for present in sets[:-1]}
         logits[everyone] = seen.logits
-        each = list(logits.values())
-        confidence = torch.stack([formulas.label_confidence(z, seen.labels) for z in each], 1)
-        correct = torch.stack([formulas.correct(z, seen.labels) for z in each], 1)
+        scores = [scored(z, seen.labels) for z in logits.values()]
+        confidence, correct = (torch.stack(each, 1) for each in zip(*scores, strict=True))
         columns = {
             "label": seen.labels.clone(),
             "confidence": confidence.float(),
-            "correct": correct & ~confidence.isnan(),
+            "correct": correct,
         }
         if self.average_precision:
-            columns["probability"] = torch.stack([z.float().softmax(1) for z in each], 1)
+            probabilities = [z.float().softmax(1) for z in logits.values()]
+            columns["probability"] = torch.stack(probabilities, 1)
         self._rows.append(**columns)
         self._joint.update(seen.logits)
         for name in seen.modalities:
@@ -128,13 +125,7 @@ class ZeroOut(Probe):
         table = self._rows.on_host()
         examples = np.bincount(table["label"], minlength=classes)
         variables = {
-            **set_scores(
-                table,
-                sets,
-                resamples=self.resamples,
-                confidence_level=self.confidence_level,
-                seed=self.seed,
-            ),
+            **set_scores(table, sets, self),
             **class_scores(table, examples),
             **self._spreads(),
             "average_precision": schema.variable(
