@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -177,6 +178,23 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+@contextmanager
+def loader_kept(loader: Iterable[Any]) -> Iterator[None]:
+    """Give back the random state of the generators that a DataLoader owns."""
+    owners = [loader, loader.sampler] if isinstance(loader, torch.utils.data.DataLoader) else []
+    generators = {
+        id(generator): generator
+        for generator in (vars(owner).get("generator") for owner in owners)
+        if isinstance(generator, torch.Generator)
+    }
+    states = {key: generator.get_state() for key, generator in generators.items()}
+    try:
+        yield
+    finally:
+        for key, generator in generators.items():
+            generator.set_state(states[key])
 
 
 def _split_mapping(batch: Mapping) -> tuple[Any, Any]:

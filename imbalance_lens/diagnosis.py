@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +16,11 @@ from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
 from .anatomy.trust import bypassing_inputs, check_replay
-from .batches import Split, bind, device_of, split_batch
+from .batches import Split, bind, device_of, loader_kept, split_batch
 from .errors import BatchError, SignalBypassWarning
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
+from .observation import Need
 from .observer import Observer, ProbeChoice, chosen_probes
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def diagnose(
     if max_batches is not None:
         checks.positive("max_batches", max_batches)
     inner = unwrap(model)
-    with frozen(inner), _loader_kept(loader):
+    with frozen(inner), loader_kept(loader):
         batches = _shown(itertools.islice(loader, max_batches), loader, max_batches, progress)
         first = next(batches, _NOTHING)
         if first is _NOTHING:
@@ -98,7 +98,8 @@ def diagnose(
         with Replayer(inner, who, logits_of=logits_of) as replayer:
             for step, batch in enumerate(itertools.chain([first], batches)):
                 inputs, labels = split_batch(batch, split)
-                replay = replayer.capture(bind(inner, inputs).to(device))
+                listen = observer.wants(Need.ACTIVATIONS, step)
+                replay = replayer.capture(bind(inner, inputs).to(device), listen=listen)
                 if step == 0:
                     check_replay(replay)
                     notes += _bypass_notes(bypassing_inputs(replay), who)
@@ -142,23 +143,6 @@ def _bypass_notes(inputs: tuple[str, ...], anatomy: Anatomy) -> list[str]:
         "leave out all of its signal. Name later modules in Anatomy(sites=...), or score at the "
         "inputs with sites={modality: ('input:name',)}."
     ]
-
-
-@contextmanager
-def _loader_kept(loader: Iterable[Any]) -> Iterator[None]:
-    """Give back the random state of the generators that a DataLoader owns."""
-    owners = [loader, loader.sampler] if isinstance(loader, torch.utils.data.DataLoader) else []
-    generators = {
-        id(generator): generator
-        for generator in (vars(owner).get("generator") for owner in owners)
-        if isinstance(generator, torch.Generator)
-    }
-    states = {key: generator.get_state() for key, generator in generators.items()}
-    try:
-        yield
-    finally:
-        for key, generator in generators.items():
-            generator.set_state(states[key])
 
 
 def _shown(

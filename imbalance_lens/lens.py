@@ -14,12 +14,14 @@ from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
 from .anatomy.sites import Recording
-from .batches import Call, class_indices
+from .batches import Call, Split, bind, class_indices, device_of, loader_kept, split_batch
 from .errors import NotAttachedError
 from .hooks.clock import Schedule, every
 from .hooks.taps import around_call
 from .hooks.wrappers import is_compiled, unwrap
 from .observer import Observer, ProbeChoice, chosen_probes
+from .registry import unknown
+from .rolls import Roll
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,6 +87,7 @@ class Lens:
         self._replayer = Replayer(self._model, who, logits_of=logits_of)
         self._observer = Observer(self._model, who, chosen_probes(probes), heads)
         self._looks = schedule or every(1)
+        self._roll = Roll()
         self._attached = ExitStack()
         self._recording = ExitStack()
         self._recorded: Recording | None = None
@@ -130,7 +133,8 @@ class Lens:
             )
         with self._replayer:
             replay = self._replayer.replay(call, recorded)
-            self._observer.see(replay, class_indices(labels), step=self.steps, epoch=self.epochs)
+            given = class_indices(labels)
+            self._observer.see(replay, given, step=self.steps, epoch=self.epochs, live=True)
 
     def step(self, labels: Tensor | None = None) -> None:
         """Count one optimizer step; with labels, take those of the last training pass first."""
@@ -138,18 +142,57 @@ class Lens:
             self.see(labels)
         self.steps += 1
 
+    def look(
+        self, loader: Iterable[Any], *, training: bool = False, split: Split | None = None
+    ) -> None:
+        """Show a fixed set of examples to the probes that compare training with held-out ones.
+
+        Call it once per epoch for each of the two. The model is frozen meanwhile.
+
+        Args:
+            loader: as `diagnose` takes it; the same examples each time.
+            training: whether the model is trained on them.
+            split: gets (inputs, labels) out of batches of other kinds.
+        """
+        device = device_of(self._model)
+        with loader_kept(loader), self._replayer:
+            for step, batch in enumerate(loader):
+                inputs, labels = split_batch(batch, split)
+                replay = self._replayer.capture(bind(self._model, inputs).to(device))
+                self._observer.see(
+                    replay,
+                    labels,
+                    step=step,
+                    epoch=self.epochs,
+                    training=training,
+                    comparing=True,
+                )
+
     def epoch(self) -> None:
-        """Count one epoch; what is seen from now on belongs to the next."""
+        """Close an epoch; what is seen from now on belongs to the next.
+
+        In a distributed training every rank has to call this.
+        """
+        self._roll.close(self._observer.probes, self.epochs)
         self.epochs += 1
 
     def dataset(self, probe: str | None = None) -> xr.Dataset:
         """Return what a probe has seen so far; the name may be left out if there is one probe.
 
+        A probe that knows no epochs gets the dimension `epoch` once an epoch was closed. In a
+        distributed training every rank has to call this, and gets what all ranks have seen.
+
         Raises:
             NotAttachedError: the probe could not answer, or has seen no step.
             UnknownNameError: the session has no such probe.
         """
-        return self._observer.dataset(probe)
+        known = [*self._observer.probes, *self._observer.skipped]
+        name = known[0] if probe is None and len(known) == 1 else probe
+        if name not in known:
+            raise unknown("probe", name, known)
+        if name in self._observer.skipped:
+            raise NotAttachedError(f"{name!r} has no answer: {self._observer.skipped[name]}.")
+        return self._roll.answer(name, self._observer.probes[name], self.epochs)
 
     def _before(self) -> None:
         self._recording.close()  # left open by a pass that raised

@@ -13,11 +13,11 @@ from .anatomy.gradients import encoder_gradients
 from .anatomy.readout import Heads, Readout, choose_readout, read_logits
 from .anatomy.replay import Replay
 from .batches import check_labels
-from .errors import BatchError, NotApplicableError, NotAttachedError, SettingError
+from .errors import BatchError, NotApplicableError, SettingError
+from .hooks.batchnorm import is_batchnorm
 from .observation import BatchNormState, Need, Observation
 from .probes import PROBES
 from .probes._base import Probe
-from .registry import unknown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,16 +54,14 @@ def chosen_probes(probes: Iterable[ProbeChoice] | None) -> dict[str, Probe]:
 def batchnorms_of(model: nn.Module, anatomy: Anatomy) -> dict[str, BatchNormState]:
     """Return the BatchNorm layers that have weight and bias, by path, in the model's order.
 
-    A layer counts by its kind, or by what it holds: frozen and home-made ones are modules with
-    `weight`, `bias`, `running_mean` and `running_var` of one length.
+    A layer counts as `is_batchnorm` says, so frozen and home-made ones are among them.
     """
     found = {}
     for path, module in model.named_modules():
         own = {**module._parameters, **module._buffers}
         weight, bias = own.get("weight"), own.get("bias")
         mean, var = own.get("running_mean"), own.get("running_var")
-        kind = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if weight is None or bias is None or not (kind or (mean is not None and var is not None)):
+        if weight is None or bias is None or not is_batchnorm(module):
             continue
         none = weight.new_empty(0)
         state = [
@@ -77,6 +75,7 @@ class Observer:
     """Shows replays to probes, once each, and collects what they answer.
 
     Attributes:
+        probes: those that can answer so far, by name.
         skipped: probe -> why it cannot answer.
         readout: how unimodal logits are read; None until a probe has needed them.
         examples: how many were seen.
@@ -91,7 +90,7 @@ class Observer:
     ) -> None:
         self._model = model
         self._anatomy = anatomy
-        self._probes = dict(probes)
+        self.probes = dict(probes)
         self._heads = heads
         self._classes = 0
         self.skipped: dict[str, str] = {}
@@ -106,8 +105,19 @@ class Observer:
         step: int = 0,
         epoch: int = 0,
         training: bool = False,
+        live: bool = False,
+        comparing: bool = False,
     ) -> None:
         """Show one batch to every probe that wants it.
+
+        Args:
+            replay: of the batch.
+            labels: (batch,) class indices, or empty.
+            step: optimizer step, or batch of the loader.
+            epoch: pass over the data.
+            training: the examples are a fixed part of those that the model was trained on.
+            live: it is a step of a running training; nothing for probes that compare fixed parts.
+            comparing: only for probes that compare fixed parts.
 
         Raises:
             BatchError: labels that do not fit the logits, or logits of another width than before.
@@ -119,13 +129,9 @@ class Observer:
             )
         self._classes = classes
         self.examples += 0 if training else batch
-        if len(labels) or Need.LABELS in self._needs(self._probes):
+        if len(labels) or Need.LABELS in self._needs(self.probes):
             check_labels(labels, classes, batch) if len(labels) else self._skip(Need.LABELS)
-        looking = {
-            name: probe
-            for name, probe in self._probes.items()
-            if probe.looks_at(step) and (probe.looks_at_training or not training)
-        }
+        looking = self._looking(step, training, live, comparing)
         given = self._given(replay, labels, looking)
         seen = Observation(
             labels.to(replay.logits_all.device, non_blocking=True),
@@ -134,40 +140,29 @@ class Observer:
             step,
             epoch,
             training,
+            live,
             **given,
         )
         for name, probe in looking.items():
             try:
-                if name in self._probes:
+                if name in self.probes:
                     probe.observe(seen)
             except NotApplicableError as reason:
                 self._drop(name, str(reason))
 
+    def wants(self, need: Need, step: int, *, training: bool = False) -> bool:
+        """Say whether a probe asks for this of a batch that is about to be seen."""
+        return need in self._needs(self._looking(step, training))
+
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the answer of every probe that has one, by name."""
         answers = {}
-        for name, probe in list(self._probes.items()):
+        for name, probe in list(self.probes.items()):
             try:
                 answers[name] = probe.result()
             except NotApplicableError as reason:
                 self._drop(name, str(reason))
         return answers
-
-    def dataset(self, probe: str | None = None) -> xr.Dataset:
-        """Return the answer of one probe; its name may be left out where there is only one.
-
-        Raises:
-            NotAttachedError: the probe has no answer; the message says why.
-            UnknownNameError: no such probe here.
-        """
-        known = [*self._probes, *self.skipped]
-        if probe is None and len(known) == 1:
-            probe = known[0]
-        if probe not in known:
-            raise unknown("probe", probe, known)
-        if probe in self.skipped:
-            raise NotAttachedError(f"{probe!r} has no answer: {self.skipped[probe]}.")
-        return self._probes[probe].result()
 
     def _given(
         self, replay: Replay, labels: Tensor, looking: Mapping[str, Probe]
@@ -189,6 +184,8 @@ class Observer:
             given["reruns_encoders"] = bool(replay.claimed_inputs)
         if Need.FUSION in needs:
             given["signals"], given["fusion"] = replay.signals, replay.fuse
+        if Need.ACTIVATIONS in needs:
+            given["activations"] = replay.activations
         if Need.GRADIENTS in needs and self.readout is not None:
             found = encoder_gradients(replay, labels, self.readout, self._heads)
             given["gradients"] = self._or_skip(Need.GRADIENTS, found)
@@ -199,17 +196,27 @@ class Observer:
             self._skip(need)
         return found
 
+    def _looking(
+        self, step: int, training: bool, live: bool = False, comparing: bool = False
+    ) -> dict[str, Probe]:
+        def fits(probe: Probe) -> bool:
+            return not live if probe.looks_at_training else not (training or comparing)
+
+        return {
+            n: probe for n, probe in self.probes.items() if probe.looks_at(step) and fits(probe)
+        }
+
     @staticmethod
     def _needs(probes: Mapping[str, Probe]) -> set[Need]:
         return {need for probe in probes.values() for need in probe.needs}
 
     def _skip(self, need: Need) -> None:
-        for name in [n for n, probe in self._probes.items() if need in probe.needs]:
+        for name in [n for n, probe in self.probes.items() if need in probe.needs]:
             self._drop(name, need.value)
 
     def _drop(self, name: str, reason: str) -> None:
         self.skipped[name] = reason
-        del self._probes[name]
+        del self.probes[name]
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ DIMENSIONS = {
     "label": "class index",
     "example": "position in the order of the loader",
     "head": "what gave the logits: a modality, or 'joint'",
+    "part": "which examples: 'train' or 'held_out'",
     "seed": "seed of one repetition",
     "threshold": "bound below which something counts as abnormal",
     "bound": "end of an interval: 'low' or 'high'",

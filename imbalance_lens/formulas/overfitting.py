@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import checks
 from ._precision import upcast
 
 
@@ -43,6 +44,39 @@ def overfitting_to_generalization(
     general = upcast(val_before) - upcast(val_after)
     ratio = (overfit / general).abs().masked_fill(general.abs() < _NO_CHANGE, torch.nan)
     return overfit, general, ratio
+
+
+def gradient_overfitting(train: Tensor, val: Tensor, direction: Tensor) -> Tensor:
+    """Return the overfitting-to-generalization ratio of one step from gradients at one point.
+
+    Equation: OGR = |<g_T - g_V, v> / <g_V, v>| with the gradients g_T, g_V of the training and
+    the held-out loss and the direction v of the step (Wang et al., CVPR 2020, eq. 4, its root).
+
+    Args:
+        train: gradient of the mean loss over the training examples, any shape.
+        val: gradient of the mean loss over the held-out examples, of the same shape.
+        direction: of the step; its length does not matter.
+
+    Returns:
+        Dimensionless scalar, lower is better; NaN where the step does not change the held-out
+        loss to first order, |<g_V, v>| < 1e-8 |g_V| |v|.
+
+    Raises:
+        SettingError: shapes that differ.
+
+    Example:
+        >>> train, val = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 2.0])
+        >>> gradient_overfitting(train, val, torch.tensor([1.0, 0.0]))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    for name, gradient in (("val", val), ("direction", direction)):
+        wanted = f"of the shape of train, {tuple(train.shape)}"
+        checks.shape(name, gradient, wanted, gradient.shape == train.shape)
+    on_train, on_val, step = (x.detach().double().flatten() for x in (train, val, direction))
+    general = on_val @ step
+    smallest = _NO_CHANGE * torch.linalg.vector_norm(on_val) * torch.linalg.vector_norm(step)
+    ratio = ((on_train - on_val) @ step / general).abs()
+    return ratio.masked_fill(general.abs() <= smallest, torch.nan)
 
 
 _NO_CHANGE = 1e-8
