@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..batches import Call, bind
+from ..batches import Call, bind, device_of
 from ..errors import AnatomyError
 from ..hooks.wrappers import unwrap
 from .groups import Groups, group
@@ -40,7 +40,7 @@ def find_anatomy(
         model: any model of two or more modalities, also wrapped in DDP, DataParallel or
             torch.compile; the paths are those of the unwrapped model.
         inputs: what the model takes, without labels: a tuple (positional), a mapping (keywords),
-            or the one argument.
+            or the one argument. Moved to the model's device unless one of them is there.
         names: name found -> name wanted.
 
     Returns:
@@ -66,7 +66,7 @@ def find_anatomy(
         ({'audio': 'ear', 'visual': 'eye'}, 'head')
     """
     inner = unwrap(model)
-    call, seen = _watched(inner, bind(inner, inputs))
+    call, seen = _watched(inner, _at_hand(inner, bind(inner, inputs)))
     view = _View(inner, call, with_hidden_ways(inner, call, seen))
     if tried := view.in_doubt:
         view = _View(inner, call, without_false_ways(inner, call, view.trace))
@@ -103,6 +103,13 @@ class _View:
         found = self.selection
         few = len(found.parts) < 2
         return few or bool(found.unclear or found.entangled or self.groups.never_apart)
+
+
+def _at_hand(model: nn.Module, call: Call) -> Call:
+    """Move a loader's tensors to the model; lengths left on the CPU on purpose stay there."""
+    device = device_of(model)
+    there = any(tensor.device == device for held in leaves(call).values() for tensor in held)
+    return call if there else call.to(device)
 
 
 def _watched(model: nn.Module, call: Call) -> tuple[Call, Trace]:

@@ -39,8 +39,9 @@ def group(tree: CalledTree, met: Iterable[Names], inputs: Mapping[str, Sequence[
 
     An input that some module with parameters depends on alone is a modality; so are inputs that
     no such module tells apart (a sequence and its lengths). The others (masks) join the modality
-    that they first meet alone. Inputs that own embedding tables only (token ids, token types) are
-    one modality where a further module reads them together while another modality stays out.
+    that they meet alone, if it is always the same. Inputs that own embedding tables only (token
+    ids, token types) are one modality where a further module reads them together while another
+    modality stays out.
 
     Args:
         tree: the calls that were seen.
@@ -61,10 +62,11 @@ def group(tree: CalledTree, met: Iterable[Names], inputs: Mapping[str, Sequence[
     why: dict[str, str] = {}
     waiting = [name for name in inputs if name not in main]
     while waiting:
-        company = {name: _first_company(name, main, met) for name in waiting}
-        joined = {name: next(iter(known)) for name, known in company.items() if len(known) == 1}
+        company = {name: _company(name, main, met) for name in waiting}
+        alone = {name: _alone(known) for name, known in company.items()}
+        joined = {name: next(iter(known)) for name, known in alone.items() if len(known) == 1}
         if not joined:
-            why = {name: _reason(known) for name, known in company.items()}
+            why = {name: _reason(alone[name], company[name]) for name in waiting}
             break
         main.update(joined)
         waiting = [name for name in waiting if name not in joined]
@@ -77,7 +79,8 @@ def _dependencies(tree: CalledTree) -> dict[Names, set[str]]:
     found: dict[Names, set[str]] = {}
     for path, calls in tree.calls.items():
         for seen in calls if path and tree.size(path) else ():
-            for names in (seen.inputs, *seen.depends.values()):
+            apart = seen.apart if all(len(names) == 1 for names in seen.apart) else []
+            for names in (seen.inputs, *apart):
                 if names:
                     found.setdefault(names, set()).add(path)
     return found
@@ -115,19 +118,22 @@ def _table_size(tree: CalledTree, dependencies: Mapping[Names, set[str]], name: 
     return max(tree.size(path) for path in dependencies[frozenset([name])])
 
 
-def _first_company(name: str, main: Mapping[str, str], met: Iterable[Names]) -> Names:
-    for depends in met:
-        if name in depends:
-            known = frozenset(main[other] for other in depends if other in main)
-            if known:
-                return known
-    return frozenset()
+def _company(name: str, main: Mapping[str, str], met: Iterable[Names]) -> list[Names]:
+    """Return which modalities an input meets, each time that it meets any."""
+    times = (frozenset(main[o] for o in depends if o in main) for depends in met if name in depends)
+    return [known for known in times if known]
 
 
-def _reason(company: Names) -> str:
-    if not company:
-        return "meets no modality"
-    return f"meets {', '.join(map(repr, sorted(company)))} at once"
+def _alone(company: Iterable[Names]) -> Names:
+    return frozenset[str]().union(*(known for known in company if len(known) == 1))
+
+
+def _reason(alone: Names, company: Sequence[Names]) -> str:
+    if alone:
+        return f"goes with {', '.join(map(repr, sorted(alone)))} alike"
+    if company:
+        return f"enters where {', '.join(map(repr, sorted(company[0])))} meet"
+    return "meets no modality"
 
 
 def _named(main: Mapping[str, str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -74,9 +74,11 @@ class Selection:
 
     def own(self, modality: str) -> tuple[str, ...]:
         """Return the paths of what only this modality uses; shared modules are nobody's."""
-        if modality in self.entangled:
-            return (self.entangled[modality].path,)
-        return tuple(p.site for p in self.parts[modality] if p.module not in self.shared)
+        own = [part.site for part in self.parts[modality] if part.module not in self.shared]
+        if modality not in self.entangled:
+            return tuple(own)
+        branch = self.entangled[modality].path
+        return (branch, *(path for path in own if not path.startswith(f"{branch}.")))
 
 
 class Selector:
@@ -187,10 +189,10 @@ class Selector:
     def _answers_apart(self, path: str, clean_inside: bool, found: Selection) -> bool:
         """Say whether the parts of a module's answer belong to one modality each, and note them."""
         calls = self.tree.calls[path]
-        places = [place for place, values in calls[0].values.items() if values]
-        if len(places) < 2 or clean_inside:
+        met = {p: self._of_place(calls, p) for p in calls[0].depends if p in calls[0].signals}
+        met = {place: names for place, names in met.items() if names}
+        if len(met) < 2 or clean_inside:
             return False
-        met = {p: self._of_place(calls, p) for p in places}
         if not all(len(names) == 1 for names in met.values()):
             own = not type(self.tree.modules[path]).__module__.startswith("torch.nn")
             if own and all(len(names) > 1 for names in met.values()):
@@ -212,16 +214,15 @@ class Selector:
 
     def _entangled(self, modality: str, found: Selection) -> Entangled | None:
         """Return the outermost container that is never called and starts as one modality's."""
-        modules = {part.module for part in found.parts[modality]}
+        encoder = found.largest(modality).module
         others = {p.module for m, parts in found.parts.items() if m != modality for p in parts}
         keys = found.parts[modality][0].module.split(".")
         for depth in range(1, len(keys)):
             path = ".".join(keys[:depth])
             layers = self.tree.layers(path)
             mixed = [layer for layer in layers if self._only(layer) is None]
-            holds_all = all(module.startswith(f"{path}.") for module in modules)
-            holds_others = any(module.startswith(f"{path}.") for module in others)
-            if path in self.tree.calls or not mixed or not holds_all or holds_others:
+            inside = [module for module in (encoder, *others) if module.startswith(f"{path}.")]
+            if path in self.tree.calls or not mixed or inside != [encoder]:
                 continue
             into = sorted(self.met_in(mixed[0]) - {modality})
             return Entangled(

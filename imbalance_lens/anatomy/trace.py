@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..batches import Call
 from ..hooks.frozen import frozen
 from ..hooks.taps import listening
-from ..trees import tensors
+from ..trees import carries_signal, tensors
 from .leaves import leaves, mapped
 
 _COPIES = {"clone", "_to_copy"}
@@ -117,17 +118,25 @@ class Seen:
         index: which call of this module it was, from 0.
         values: place in the output ("" for an output that is one thing) -> its values.
         depends: place in the output -> names of the inputs that it depends on.
+        signals: the places that hold features, not only masks, lengths or ids.
     """
 
     path: str
     index: int
     values: Mapping[str, tuple[int, ...]]
     depends: Mapping[str, frozenset[str]]
+    signals: frozenset[str]
 
     @property
     def inputs(self) -> frozenset[str]:
         """The inputs that anything in the output depends on."""
         return _NOBODY.union(*self.depends.values())
+
+    @property
+    def apart(self) -> list[frozenset[str]]:
+        """What each part of the features depends on, where there are several parts."""
+        parts = [names for place, names in self.depends.items() if place in self.signals and names]
+        return parts if len(parts) > 1 else []
 
     @property
     def stamps(self) -> set[int]:
@@ -165,14 +174,16 @@ def trace(model: nn.Module, call: Call) -> Trace:
     flow = Flow()
     copied = mapped(lambda _, tensor: tensor.detach().clone(), call)
     sources = {flow.add(tensor): name for name, held in leaves(copied).items() for tensor in held}
-    calls: list[tuple[str, dict[str, tuple[int, ...]]]] = []
+    calls: list[Seen] = []
+    made: Counter[str] = Counter()
 
     def note(path: str, _: tuple, __: Mapping[str, Any], output: Any) -> None:
-        stamps: dict[str, tuple[int, ...]] = {}
-        for place, item in places(output).items():
-            values = (flow.stamp(tensor) for tensor in tensors(item))
-            stamps[place] = tuple(value for value in values if value is not None)
-        calls.append((path, stamps))
+        held = {place: tensors(item) for place, item in places(output).items()}
+        stamps = {place: [flow.stamp(tensor) for tensor in of] for place, of in held.items()}
+        values = {p: tuple(v for v in of if v is not None) for p, of in stamps.items()}
+        signals = frozenset(place for place, of in held.items() if any(map(carries_signal, of)))
+        calls.append(Seen(path, made[path], values, {}, signals))
+        made[path] += 1
 
     try:
         with frozen(model), listening(model, note), flow:
@@ -180,15 +191,11 @@ def trace(model: nn.Module, call: Call) -> Trace:
     finally:
         flow.forget_tensors()
     tags = flow.tags(sources)
-    made: dict[str, int] = {}
-    seen = []
-    for path, values in calls:
-        depends = {
-            place: _NOBODY.union(*(tags[value] for value in held)) for place, held in values.items()
-        }
-        seen.append(Seen(path, made.setdefault(path, 0), values, depends))
-        made[path] += 1
-    return Trace(tuple(seen), flow, sources)
+
+    def depends(seen: Seen) -> dict[str, frozenset[str]]:
+        return {p: _NOBODY.union(*(tags[v] for v in of)) for p, of in seen.values.items()}
+
+    return Trace(tuple(replace(seen, depends=depends(seen)) for seen in calls), flow, sources)
 
 
 def places(output: Any) -> dict[str, Any]:

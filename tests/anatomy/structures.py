@@ -27,6 +27,29 @@ class PackedLstm(nn.Module):
         return self.head(torch.cat([last[-1], self.visual_net(visual)], 1))
 
 
+class StridedEncoder(nn.Module):
+    """Answers features and how many of them count, as speech encoders do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(AUDIO, WIDTH, 3, stride=2)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.conv(x.transpose(1, 2)).transpose(1, 2), (lengths - 3) // 2 + 1
+
+
+class FeaturesAndLengths(PackedLstm):
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio_rnn = StridedEncoder()
+
+    def forward(self, audio: Tensor, lengths: Tensor, visual: Tensor) -> Tensor:
+        features, counts = self.audio_rnn(audio, lengths)
+        kept = torch.arange(features.shape[1]) < counts[:, None]
+        mean = (features * kept[..., None]).sum(1) / counts[:, None]
+        return self.head(torch.cat([mean, self.visual_net(visual)], 1))
+
+
 class TextEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -88,6 +88,12 @@ def picture(batch: int) -> torch.Tensor:
     return torch.randn(batch, 3, 8, 8)
 
 
+def sequences(batch: int) -> tuple[torch.Tensor, ...]:
+    lengths = torch.arange(9, 9 - batch, -1).clamp(min=4)
+    return torch.randn(batch, 9, AUDIO), lengths, torch.randn(batch, VISUAL)
+
+
+RNN = {"audio": "audio_rnn", "visual": "visual_net"}
 NETS = {"audio": "audio_net", "visual": "visual_net"}
 TOWERS = {"audio": "audio", "visual": "visual"}
 AT_INPUT = {"audio": ("input:audio",), "visual": ("input:visual",)}
@@ -174,16 +180,8 @@ MIDDLE = (
 )
 
 STRUCTURES = (
-    Specimen(
-        "packed_lstm",
-        structures.PackedLstm,
-        lambda batch: (
-            torch.randn(batch, 9, AUDIO),
-            torch.arange(9, 9 - batch, -1).clamp(min=1),
-            torch.randn(batch, VISUAL),
-        ),
-        {"audio": "audio_rnn", "visual": "visual_net"},
-    ),
+    Specimen("packed_lstm", structures.PackedLstm, sequences, RNN),
+    Specimen("features_and_lengths", structures.FeaturesAndLengths, sequences, RNN),
     Specimen(
         "text_and_image",
         structures.TextAndImage,
