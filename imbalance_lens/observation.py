@@ -24,6 +24,7 @@ class Need(Enum):
     FUSION = "fusion and head cannot be run on other features"
     GRADIENTS = "no encoder has trainable parameters of its own"
     BATCHNORMS = "the model has no BatchNorm layer with weight and bias"
+    ACTIVATIONS = "no ReLU was seen when the model ran, nor an activation function like it"
 
 
 class Coalitions(Protocol):
@@ -70,6 +71,46 @@ class BatchNormState:
 
 
 @dataclass(frozen=True)
+class Activation:
+    """What an activation function gave in one call: the ends of each example's map.
+
+    Attributes:
+        highest: (batch, channels), the largest entry over all positions; NaN where one is.
+        lowest: (batch, channels), the smallest.
+        function: what was called, such as "relu" or "gelu".
+        rectifies: whether it gives exact zeros, as ReLU does.
+        producer: path of the module whose output it was given, or inside which that was made.
+        kind: what made that: "batchnorm", "conv", "linear", "sum" or "other".
+        modality: the one whose encoder owns the producer, or "" where that is not known or not
+            one.
+    """
+
+    highest: Tensor
+    lowest: Tensor
+    function: str
+    rectifies: bool
+    producer: str
+    kind: str
+    modality: str = ""
+
+
+BN_STATS = ("running", "batch")
+"""Statistics that BatchNorm layers can use in a look at activations: their own, the batch's."""
+
+
+class Activations(Protocol):
+    """Answers what the activation functions of the model gave for the batch."""
+
+    def __call__(self, bn_stats: str = "running") -> Mapping[str, Activation]:
+        """Return place -> activation, in the order of the calls.
+
+        Args:
+            bn_stats: one of `BN_STATS`; "batch" takes a pass through the model.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class Gradients:
     """Gradients of mean cross-entropies on one encoder's own parameters, flat, (parameters,).
 
@@ -86,6 +127,10 @@ def _no_coalitions(present: Collection[str], fill: str = "zero", draw: int = 0) 
 
 def _no_fusion(signals: Mapping[str, Sequence[Tensor]]) -> Tensor:  # noqa: ARG001
     raise _not_asked_for("fusion", Need.FUSION)
+
+
+def _no_activations(bn_stats: str = "running") -> Mapping[str, Activation]:  # noqa: ARG001
+    raise _not_asked_for("activations", Need.ACTIVATIONS)
 
 
 def _not_asked_for(what: str, need: Need) -> NotAttachedError:
@@ -105,7 +150,8 @@ class Observation:
         modalities: their names, in the anatomy's order.
         step: optimizer step, or batch of the loader.
         epoch: pass over the data.
-        training: whether the examples are those that the model was trained on.
+        training: whether the examples are a fixed part of those that the model was trained on.
+        live: whether it is a step of a running training.
         features: each encoder's output, (batch, ...).
         modality_logits: each modality's own logits, (batch, classes).
         coalitions: logits for any set of present modalities.
@@ -115,6 +161,7 @@ class Observation:
         fusion: logits for other signals.
         gradients: by modality; those without trainable parameters of their own are left out.
         batchnorms: by module path, in the model's order; live tensors, so copy what you keep.
+        activations: what the activation functions gave, by place.
     """
 
     labels: Tensor
@@ -123,6 +170,7 @@ class Observation:
     step: int = 0
     epoch: int = 0
     training: bool = False
+    live: bool = False
     features: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     modality_logits: Mapping[str, Tensor] = field(default_factory=lambda: _EMPTY)
     coalitions: Coalitions = _no_coalitions
@@ -131,6 +179,7 @@ class Observation:
     fusion: Fusion = _no_fusion
     gradients: Mapping[str, Gradients] = field(default_factory=lambda: _EMPTY)
     batchnorms: Mapping[str, BatchNormState] = field(default_factory=lambda: _EMPTY)
+    activations: Activations = _no_activations
 
 
 NO_LABELS = torch.empty(0, dtype=torch.int64)

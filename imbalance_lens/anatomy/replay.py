@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from .. import checks
 from ..batches import Call
 from ..errors import NotAttachedError
+from ..hooks.activations import by_example
 from ..hooks.frozen import Buffers
+from ..observation import BN_STATS, Activation
 from ..trees import carries_signal, map_tensors, tensors
 from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
@@ -45,6 +48,7 @@ class Replay:
         output: Any,
         logits_of: LogitsOf | None,
         start: Buffers | None = None,
+        heard: Mapping[str, Activation] | None = None,
     ) -> None:
         self._stage = stage
         self.call = call
@@ -57,6 +61,7 @@ class Replay:
         self.logits_all = self.logits_of(self.output)
         self.examples = len(self.logits_all)
         self._known: dict[tuple[frozenset[str], str, int], Tensor] = {}
+        self._heard = {} if heard is None else {"running": heard}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -87,6 +92,29 @@ class Replay:
     def features(self) -> dict[str, Tensor]:
         """Each modality's features, (batch, ...): the first of its signals."""
         return {modality: parts[0] for modality, parts in self.signals.items()}
+
+    def activations(self, bn_stats: str = "running") -> dict[str, Activation]:
+        """Return what the activation functions gave, by place.
+
+        Args:
+            bn_stats: one of `BN_STATS`.
+
+        Raises:
+            SettingError: an unknown `bn_stats`.
+            NotApplicableError: the batch has no statistics.
+        """
+        checks.one_of("bn_stats", bn_stats, BN_STATS)
+        if bn_stats not in self._heard:
+            with self._recorded.autocast():
+                self._heard[bn_stats] = self._stage.listen(
+                    self.call, self._start, batch_statistics=bn_stats == "batch"
+                )
+        return {
+            place: replace(
+                by_example(heard, self.examples), modality=self._stage.anatomy.owner(heard.producer)
+            )
+            for place, heard in self._heard[bn_stats].items()
+        }
 
     def logits(self, present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:
         """Return the logits (batch, classes) when only some modalities are present.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self
 
 from torch import nn
 
 from ..batches import Call
 from ..errors import AnatomyError
+from ..hooks.activations import activations
 from ..hooks.frozen import Buffers, frozen
 from ..hooks.wrappers import unwrap
+from ..observation import Activation
+from ..trees import tensors
 from .outputs import LogitsOf
 from .replay import Replay
 from .sites import Recording, Wiring, check_recorded
@@ -67,12 +70,14 @@ class Replayer:
         self.is_open = False
         self._frozen.close()
 
-    def capture(self, call: Call, *, graph: bool = False) -> Replay:
+    def capture(self, call: Call, *, graph: bool = False, listen: bool = False) -> Replay:
         """Run the model once and keep what its sites gave.
 
         Args:
             call: the inputs of a batch.
             graph: keep the graph, where gradients are enabled.
+            listen: also take in what the activation functions give, which saves
+                `Replay.activations` a pass of its own.
 
         Raises:
             AnatomyError: a site was not reached or holds no features; or, at the first batch, the
@@ -84,14 +89,21 @@ class Replayer:
                 known = ", ".join(map(repr, call.inputs))
                 raise AnatomyError(f"The model gets no input {site.input!r}; it gets {known}.")
         start = Buffers(self.model) if self._restless is not False else None
-        with self.wiring.recording(graph=graph) as recorded:
+        with ExitStack() as stack:
+            recorded = stack.enter_context(self.wiring.recording(graph=graph))
+            heard = stack.enter_context(_listening(self.model, call)) if listen else None
             output = call(self.model)
         if self._restless is None and start is not None:
             self._restless = start.moved()
-        return self.replay(call, recorded, output, start if self._restless else None)
+        return self.replay(call, recorded, output, start if self._restless else None, heard)
 
     def replay(
-        self, call: Call, recorded: Recording, output: Any = None, start: Buffers | None = None
+        self,
+        call: Call,
+        recorded: Recording,
+        output: Any = None,
+        start: Buffers | None = None,
+        heard: Mapping[str, Activation] | None = None,
     ) -> Replay:
         """Return the replay of a pass that ran elsewhere, under `wiring.recording`.
 
@@ -100,12 +112,28 @@ class Replayer:
             recorded: what its sites gave.
             output: what the model gave. Default: fusion and head run once more, in eval mode.
             start: the buffers before that pass, for a model that changes them in eval mode.
+            heard: what the activation functions gave, where somebody listened.
         """
         check_recorded(recorded, self.wiring.claims)
-        replay = Replay(self, call, recorded, output, self._logits_of, start)
+        replay = Replay(self, call, recorded, output, self._logits_of, start, heard)
         if self._logits_of is None:
             self._logits_of = replay.logits_of
         return replay
+
+    def listen(
+        self, call: Call, start: Buffers | None = None, *, batch_statistics: bool = False
+    ) -> Mapping[str, Activation]:
+        """Run the model once and return what its activation functions gave, by place.
+
+        Args:
+            call: the inputs of a batch.
+            start: the buffers to start from, for a model that changes them in eval mode.
+            batch_statistics: let the BatchNorm layers use those of the batch.
+        """
+        listening = _listening(self.model, call, batch_statistics=batch_statistics)
+        with self.at(start), listening as heard:
+            call(self.model)
+        return heard
 
     @contextmanager
     def at(self, start: Buffers | None) -> Iterator[None]:
@@ -119,3 +147,10 @@ class Replayer:
             yield
         finally:
             now.restore()
+
+
+def _listening(
+    model: nn.Module, call: Call, *, batch_statistics: bool = False
+) -> AbstractContextManager[Mapping[str, Activation]]:
+    sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
+    return activations(model, sizes[0] if sizes else 0, batch_statistics=batch_statistics)

@@ -1,0 +1,153 @@
+"""Where the tensors of a pass were made: in which module, by what kind of function."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from .batchnorm import is_batchnorm
+from .patches import patched
+
+_CONVOLUTIONS = {f"conv{extra}{n}d" for extra in ("", "_transpose") for n in (1, 2, 3)}
+_KINDS = {
+    "batch_norm": "batchnorm",
+    "linear": "linear",
+    **dict.fromkeys(_CONVOLUTIONS, "conv"),
+    **dict.fromkeys(("add", "add_", "sub", "sub_"), "sum"),
+}
+# Their channels are the last dimension, whatever came in.
+_CHANNELS_LAST = {
+    "linear",
+    "layer_norm",
+    "rms_norm",
+    "embedding",
+    "multi_head_attention_forward",
+    "scaled_dot_product_attention",
+    *("lstm", "gru", "rnn_tanh", "rnn_relu"),
+}
+_CHANNELS_SECOND = {"batch_norm", "group_norm", "instance_norm", *_CONVOLUTIONS}
+_MOVES_DIMENSIONS = {
+    "transpose",
+    "permute",
+    "swapaxes",
+    "swapdims",
+    "movedim",
+    "moveaxis",
+    "einsum",
+}
+# What they return counts as made by whoever made what they got.
+_PASSES_ON = {
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
+    *("contiguous", "clone", "detach", "to", "float", "half", "bfloat16", "double", "type_as"),
+}
+
+
+class Made(NamedTuple):
+    """How one tensor came to be.
+
+    Attributes:
+        place: the module that returned it, or the one inside which it was made and by what,
+            as in "layer1.0 (sum)".
+        path: path of that module.
+        kind: "batchnorm", "conv", "linear", "sum" or "other".
+        channels_last: whether its channels are the last dimension, not the second.
+    """
+
+    place: str
+    path: str
+    kind: str
+    channels_last: bool
+
+
+class Producers:
+    """Knows who made each tensor of a pass, as long as the tensor lives.
+
+    It has to be told of every function that is called, by `note`.
+    """
+
+    def __init__(self) -> None:
+        self._path = ""
+        # Not in a dictionary with weak keys: there is none that compares tensors by identity
+        # and is as quick.
+        self._made: dict[int, tuple[weakref.ref[Tensor], Made]] = {}
+
+    @contextmanager
+    def following(self, model: nn.Module) -> Iterator[None]:
+        """Keep track of which module is running, and of what modules return."""
+        with ExitStack() as stack:
+            for path, module in model.named_modules():
+                stack.enter_context(patched(module, "forward", self._followed(path, module)))
+            yield
+
+    def of(self, tensor: Any) -> Made | None:
+        """Return who made a tensor; None for what comes from outside, such as an input."""
+        reference, made = self._made.get(id(tensor), (None, None))
+        return made if reference is not None and reference() is tensor else None
+
+    def of_outsider(self) -> Made:
+        """Return what stands for the maker of an unknown tensor that is used here."""
+        return Made(f"{self._path} (other)".strip(), self._path, "other", False)
+
+    def note(self, name: str, args: Sequence[Any], output: Any) -> None:
+        """Take in that a function of this name was called with these arguments."""
+        if name in _PASSES_ON:
+            source = self.of(args[0]) if args else None
+            if source is not None:
+                self._keep(output, source)
+        else:
+            made = self._described(name, args, output)
+            for tensor in output if isinstance(output, tuple) else (output,):
+                self._keep(tensor, made)
+
+    def _described(self, name: str, args: Sequence[Any], output: Any) -> Made:
+        kind = _KINDS.get(name, "other")
+        if kind == "sum" and not _adds_alike(args, output):
+            kind = "other"
+        if name in _CHANNELS_LAST:
+            last = True
+        elif name in _CHANNELS_SECOND or name in _MOVES_DIMENSIONS:
+            last = False
+        elif name == "matmul":
+            last = isinstance(args[0], Tensor) and args[0].ndim > 2  # features @ weights
+        else:
+            given = args[0] if args and isinstance(args[0], tuple | list) else args
+            last = any(made.channels_last for made in map(self.of, given) if made)
+        what = kind if kind == "sum" else name.rstrip("_")
+        return Made(f"{self._path} ({what})".strip(), self._path, kind, last)
+
+    def _keep(self, tensor: Any, made: Made) -> None:
+        if isinstance(tensor, Tensor):
+            self._made[id(tensor)] = weakref.ref(tensor), made
+
+    def _followed(self, path: str, module: nn.Module) -> Callable[..., Any]:
+        original = module.forward
+        normalizes = is_batchnorm(module)
+
+        @wraps(original)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            outside, self._path = self._path, path
+            try:
+                output = original(*args, **kwargs)
+            finally:
+                self._path = outside
+            made = self.of(output)
+            if made is None:  # made out of sight, as in a scripted module
+                made = Made(path, path, "other", False)
+            if made.path == path:
+                kind = "batchnorm" if normalizes else made.kind
+                self._keep(output, made._replace(place=path, kind=kind))
+            return output
+
+        return forward
+
+
+def _adds_alike(args: Sequence[Any], output: Any) -> bool:
+    """Tell a residual sum from the adding of a bias."""
+    if not isinstance(output, Tensor):
+        return False
+    return all(isinstance(arg, Tensor) and arg.shape == output.shape for arg in args[:2])

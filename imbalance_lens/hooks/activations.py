@@ -1,0 +1,146 @@
+"""Listening to activation functions: how far up and down each one went, and what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.overrides import TorchFunctionMode
+
+from ..errors import NotApplicableError
+from ..observation import Activation
+from ._producers import Made, Producers
+
+_RECTIFIERS = {"relu": "relu", "relu_": "relu", "relu6": "relu6"}
+_SMOOTH = {
+    **{name: name for name in ("gelu", "silu", "mish", "softplus", "prelu", "hardswish")},
+    **{
+        name + inplace: name
+        for name in ("leaky_relu", "elu", "selu", "celu", "rrelu")
+        for inplace in ("", "_")
+    },
+}
+
+
+@contextmanager
+def activations(
+    model: nn.Module, examples: int, *, batch_statistics: bool = False
+) -> Iterator[Mapping[str, Activation]]:
+    """Collect what every activation function gives inside the block, in the order of the calls.
+
+    Modules and functions are seen alike and once: `nn.ReLU`, `F.relu`, `torch.relu`, `x.relu_()`.
+    Nothing is kept of an output but the ends of each example's map, taken before anything can
+    write over it. What runs inside scripted modules and inside `nn.RNN` cannot be seen.
+
+    Args:
+        model: the model that runs in the block, eagerly.
+        examples: size of the batch, which tells (batch, tokens, channels) from
+            (tokens, batch, channels).
+        batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
+            their own.
+
+    Yields:
+        Place -> activation: the module whose output went in, or the module inside which that was
+        made and by what, then the function, as in "layer1.0.bn1 > relu" and
+        "layer1.0 (sum) > relu"; "trunk.bn#1 > relu" is the second one at that place.
+
+    Raises:
+        NotApplicableError: from the model's call, where a batch has no statistics.
+    """
+    producers = Producers()
+    listener = _Listener(producers, examples, batch_statistics)
+    with producers.following(model), listener:
+        yield listener.heard
+
+
+def by_example(activation: Activation, examples: int) -> Activation:
+    """Join the rows of each example, where a batch was folded into more rows than it has examples.
+
+    As (batch x frames, ...), in which the rows of an example follow each other.
+    """
+    rows = len(activation.highest)
+    if rows == examples or not examples or rows % examples:
+        return activation
+    fold = (examples, rows // examples)
+    return replace(
+        activation,
+        highest=activation.highest.unflatten(0, fold).amax(1),
+        lowest=activation.lowest.unflatten(0, fold).amin(1),
+    )
+
+
+class _Listener(TorchFunctionMode):
+    """Sees every call of a function of PyTorch from Python.
+
+    A mode, since functions cannot be seen by hooks; it is off while a function runs, so that
+    `nn.ReLU`, `F.relu` and `torch.relu` inside each other count once.
+    """
+
+    def __init__(self, producers: Producers, examples: int, batch_statistics: bool) -> None:
+        super().__init__()
+        self.heard: dict[str, Activation] = {}
+        self._producers = producers
+        self._examples = examples
+        self._batch_statistics = batch_statistics
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").partition(".")[0]  # exported graphs: relu.default
+        if self._batch_statistics and func is nn.functional.batch_norm:
+            args, kwargs = _with_batch_statistics(args, kwargs)
+        activation = _activation(name, kwargs)
+        given = args[0] if args else kwargs.get("input")
+        made = self._producers.of(given) if activation else None
+        output = func(*args, **kwargs)
+        if isinstance(output, Tensor | tuple):
+            self._producers.note(name, args, output)
+            if activation and isinstance(output, Tensor):
+                self._hear(activation, made or self._producers.of_outsider(), output)
+        return output
+
+    def _hear(self, function: str, made: Made, output: Tensor) -> None:
+        if output.ndim < 2 or is_functorch_wrapped_tensor(output):
+            return
+        channels = output.ndim - 1 if made.channels_last else 1
+        turned = made.channels_last and output.ndim == 3 and output.shape[1] == self._examples
+        batch = 1 if turned and output.shape[0] != self._examples else 0
+        positions = [dim for dim in range(output.ndim) if dim not in (batch, channels)]
+        with torch.no_grad():
+            # Two reductions: a single pass for both ends is several times slower on a CPU.
+            highest = output.amax(positions) if positions else output.clone()
+            lowest = output.amin(positions) if positions else highest
+        self.heard[self._name(made.place, function)] = Activation(
+            highest=highest,
+            lowest=lowest,
+            function=function,
+            rectifies=function not in _SMOOTH.values(),
+            producer=made.path,
+            kind=made.kind,
+        )
+
+    def _name(self, place: str, function: str) -> str:
+        calls = sum(name.startswith((f"{place} >", f"{place}#")) for name in self.heard)
+        return f"{place}#{calls} > {function}" if calls else f"{place} > {function}"
+
+
+def _activation(name: str, kwargs: Mapping[str, Any]) -> str | None:
+    if name == "hardtanh" and kwargs.get("min_val") == 0:
+        return "relu6" if kwargs.get("max_val") == 6 else name
+    return _RECTIFIERS.get(name) or _SMOOTH.get(name)
+
+
+def _with_batch_statistics(args: tuple, kwargs: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    x, *_ = args
+    if x.numel() == x.shape[1]:
+        raise NotApplicableError(
+            "a batch with one value per channel has no statistics; give larger batches, and leave "
+            "out the last one if it is smaller"
+        )
+    return (x, None, None), {**kwargs, "training": True}
