@@ -152,6 +152,19 @@ def _relu(name: str, values: Tensor) -> Activation:
     return Activation(values, values, "relu", True, f"{name}.bn", "batchnorm", modality=name)
 
 
+def _activation(name: str, features: Tensor, bn_stats: str) -> Activation:
+    shift = 0.5 if bn_stats == "batch" else 0.1
+    return Activation(
+        highest=(features - shift).relu(),
+        lowest=(features - shift - 0.2).relu(),
+        function="relu",
+        rectifies=True,
+        producer=f"{name}.conv",
+        kind="conv",
+        modality=name,
+    )
+
+
 def _normal(name: str, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=_generator(name), dtype=torch.float64)
 
