@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .anatomy import Anatomy, explain, find_anatomy
     from .checkpoints import load_weights
+    from .comparison import compare_checkpoints
     from .diagnosis import diagnose
     from .hooks.clock import every, log_spaced
     from .lens import Lens
@@ -24,6 +25,7 @@ _HOME = {
     "explain": ".anatomy",
     "find_anatomy": ".anatomy",
     "load_weights": ".checkpoints",
+    "compare_checkpoints": ".comparison",
     "diagnose": ".diagnosis",
     "Lens": ".lens",
     "scan_checkpoint": ".probes.abnormal_batchnorm",
@@ -36,6 +38,7 @@ __all__ = [
     "Anatomy",
     "Lens",
     "Report",
+    "compare_checkpoints",
     "diagnose",
     "every",
     "explain",

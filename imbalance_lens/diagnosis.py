@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from . import checks
-from .anatomy import Anatomy, find_anatomy
+from .anatomy import Anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
+from .anatomy.replay import Replay
 from .anatomy.replayer import Replayer
 from .anatomy.trust import bypassing_inputs, check_replay
-from .batches import Split, bind, device_of, loader_kept, split_batch
-from .errors import BatchError, SignalBypassWarning
+from .batches import Split, loader_kept
+from .errors import SignalBypassWarning
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
-from .observation import Need
 from .observer import Observer, ProbeChoice, chosen_probes
+from .passes import no_batch, show, who_is_who
 
 if TYPE_CHECKING:
     from .report import Report
@@ -89,21 +90,19 @@ def diagnose(
         batches = _shown(itertools.islice(loader, max_batches), loader, max_batches, progress)
         first = next(batches, _NOTHING)
         if first is _NOTHING:
-            raise BatchError("The loader gave no batch. Give one with at least one example.")
-        who = _anatomy(inner, first, anatomy, split)
+            raise no_batch()
+        who = who_is_who(inner, anatomy, [first], split)
         observer = Observer(inner, who, chosen, heads)
         notes: list[str] = []
-        device = device_of(inner)
+
+        def trust(replay: Replay) -> None:
+            check_replay(replay)
+            notes.extend(_bypass_notes(bypassing_inputs(replay), who))
+
         logits_of = None if logits is None else checked_logits(logits)
         with Replayer(inner, who, logits_of=logits_of) as replayer:
-            for step, batch in enumerate(itertools.chain([first], batches)):
-                inputs, labels = split_batch(batch, split)
-                listen = observer.wants(Need.ACTIVATIONS, step)
-                replay = replayer.capture(bind(inner, inputs).to(device), listen=listen)
-                if step == 0:
-                    check_replay(replay)
-                    notes += _bypass_notes(bypassing_inputs(replay), who)
-                observer.see(replay, labels, step=step)
+            everything = itertools.chain([first], batches)
+            show(everything, replayer, observer, split=split, at_first=trust)
         datasets = observer.datasets()
     for note in notes:
         warnings.warn(note, SignalBypassWarning, stacklevel=2)
@@ -117,20 +116,6 @@ def diagnose(
         examples=observer.examples,
         torch_version=str(torch.__version__),
     )
-
-
-def _anatomy(
-    model: nn.Module,
-    batch: Any,
-    given: Anatomy | Mapping[str, str] | None,
-    split: Split | None,
-) -> Anatomy:
-    if isinstance(given, Anatomy):
-        return given
-    if given is not None:
-        return Anatomy(encoders=given)
-    inputs, _ = split_batch(batch, split)
-    return find_anatomy(model, inputs)
 
 
 def _bypass_notes(inputs: tuple[str, ...], anatomy: Anatomy) -> list[str]:

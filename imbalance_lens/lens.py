@@ -14,12 +14,13 @@ from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
 from .anatomy.sites import Recording
-from .batches import Call, Split, bind, class_indices, device_of, loader_kept, split_batch
+from .batches import Call, Split, class_indices, loader_kept
 from .errors import NotAttachedError
 from .hooks.clock import Schedule, every
 from .hooks.taps import around_call
 from .hooks.wrappers import is_compiled, unwrap
 from .observer import Observer, ProbeChoice, chosen_probes
+from .passes import show
 from .registry import unknown
 from .rolls import Roll
 
@@ -154,19 +155,16 @@ class Lens:
             training: whether the model is trained on them.
             split: gets (inputs, labels) out of batches of other kinds.
         """
-        device = device_of(self._model)
         with loader_kept(loader), self._replayer:
-            for step, batch in enumerate(loader):
-                inputs, labels = split_batch(batch, split)
-                replay = self._replayer.capture(bind(self._model, inputs).to(device))
-                self._observer.see(
-                    replay,
-                    labels,
-                    step=step,
-                    epoch=self.epochs,
-                    training=training,
-                    comparing=True,
-                )
+            show(
+                loader,
+                self._replayer,
+                self._observer,
+                split=split,
+                epoch=self.epochs,
+                training=training,
+                comparing=True,
+            )
 
     def epoch(self) -> None:
         """Close an epoch; what is seen from now on belongs to the next.

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from imbalance_lens import Anatomy, Lens, every, formulas
-from imbalance_lens.errors import AnatomyError, BatchError, NotAttachedError, UnknownNameError
+from imbalance_lens.errors import (
+    AnatomyError,
+    BatchError,
+    NotApplicableError,
+    NotAttachedError,
+    UnknownNameError,
+)
 from imbalance_lens.observation import Need, Observation
 from imbalance_lens.probes._base import Probe
+from imbalance_lens.probes.zero_out import ZeroOut
 from imbalance_lens.testing import assert_passive
 
 WHO = Anatomy({"audio": "audio", "visual": "visual"}, head="head")
@@ -42,7 +49,7 @@ class Notes(Probe):
         self.seen.append(seen)
 
     def result(self) -> Any:
-        return self.seen
+        raise NotApplicableError("it only keeps what it was shown")
 
     def merge(self, other: Any) -> None:
         self.seen += other.seen
@@ -272,3 +279,42 @@ def test_under_ddp_the_inner_model_is_watched(tmp_path) -> None:
         assert len(probe.seen) == 6
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_probe_without_epochs_gets_them_when_an_epoch_is_closed() -> None:
+    model = fresh()
+    with Lens(model, WHO, [ZeroOut(resamples=20), "logit_norm"]) as session:
+        for audio, visual, labels in batches(2):
+            model(audio, visual)
+            session.step(labels)
+            session.epoch()
+        answer = session.dataset("zero_out")
+        assert answer.sizes["epoch"] == 2
+        model(*batches()[0][:2])
+        session.step(batches()[0][2])
+    assert session.dataset("zero_out").accuracy.dims == ("epoch", "coalition")
+    assert session.dataset("zero_out").sizes["epoch"] == 3
+    assert session.dataset("logit_norm").sizes["epoch"] == 3
+
+
+def test_training_and_held_out_examples_are_compared_over_epochs() -> None:
+    model = fresh()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    fixed, held_out = batches()[:3], batches()[3:]
+    with Lens(model, WHO, ["ogr", "zero_out"], schedule=every(100)) as session:
+        for _ in range(3):
+            session.look(fixed, training=True)
+            session.look(held_out)
+            session.epoch()
+            for audio, visual, labels in fixed:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(audio, visual), labels).backward()
+                session.step(labels)
+                optimizer.step()
+    answer = session.dataset("ogr")
+    assert dict(answer.sizes) == {"epoch": 3, "part": 2, "head": 3}
+    loss = answer.loss.sel(head="joint")
+    gap = loss.sel(part="held_out") - loss.sel(part="train")
+    wanted = (gap[2] - gap[1]) / (loss.sel(part="held_out")[1] - loss.sel(part="held_out")[2])
+    assert answer.ogr.sel(epoch=2, head="joint").item() == pytest.approx(abs(wanted.item()))
+    assert session.dataset("zero_out").attrs["examples"] == 8, "fixed parts are not for it"
