@@ -51,11 +51,7 @@ def set_scores(
 
 def class_scores(table: Mapping[str, np.ndarray], examples: np.ndarray) -> dict[str, xr.Variable]:
     """Return the mean scores per class, of which `examples` (classes,) are there."""
-    means = {}
-    for name in _FORMULAS:
-        sums = [np.bincount(table["label"], column, len(examples)) for column in table[name].T]
-        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no example of that class
-            means[name] = np.stack(sums) / examples
+    means = {name: class_means(table["label"], table[name], examples) for name in _FORMULAS}
     dims = ("coalition", "label")
     return {
         "class_accuracy": schema.variable(
@@ -80,6 +76,13 @@ def class_scores(table: Mapping[str, np.ndarray], examples: np.ndarray) -> dict[
             formula="numpy.bincount",
         ),
     }
+
+
+def class_means(labels: np.ndarray, columns: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """Return the means per class (columns, classes); NaN for a class without examples."""
+    sums = [np.bincount(labels, column, len(examples)) for column in columns.T]
+    with np.errstate(invalid="ignore"):  # 0 / 0: no example of that class
+        return np.stack(sums) / examples
 
 
 def mean_average_precision(

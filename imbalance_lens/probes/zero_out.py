@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .. import formulas, schema
 from ..observation import Need, Observation
 from ._resampled import Resampled
 from ._rows import Rows
-from ._scores import scored
+from ._scores import deviation, scored
 from ._set_scores import class_scores, evaluated_sets, mean_average_precision, set_scores
 
 if TYPE_CHECKING:
@@ -165,9 +164,9 @@ class ZeroOut(Resampled):
         )
 
     def _spreads(self) -> dict[str, xr.Variable]:
-        joint = _deviation(self._joint)
+        joint = deviation(self._joint)
         joint = joint.masked_fill(joint == 0, torch.nan)
-        alone = torch.stack([_deviation(self._alone[name]) for name in self._modalities])
+        alone = torch.stack([deviation(self._alone[name]) for name in self._modalities])
         change = torch.stack([self._changes[name].mean for name in self._modalities]).sqrt()
         formula = "imbalance_lens.formulas.running.Moments"
         return {
@@ -187,13 +186,6 @@ class ZeroOut(Resampled):
                 formula=formula,
             ),
         }
-
-
-def _deviation(logits: formulas.Moments) -> Tensor:
-    """Return the root mean square distance of the logits from their mean."""
-    deviation, size = torch.linalg.vector_norm(torch.stack([logits.std, logits.mean]), dim=1)
-    # Equal logits of single precision may differ in their last bit from batch to batch.
-    return deviation.masked_fill(deviation <= torch.finfo(torch.float32).eps * size, 0)
 
 
 PROBE = ZeroOut

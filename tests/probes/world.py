@@ -19,7 +19,8 @@ class World:
     """Examples whose logits are known for every set of modalities.
 
     An example's numbers depend on nothing but its row and the names of the modalities, so that
-    batches and orders can be compared; fills look at all examples, not at a batch.
+    batches and orders can be compared; fills look at all examples, not at a batch, but for
+    "shift", which pairs those of a batch.
     """
 
     modalities: tuple[str, ...] = ("audio", "visual")
@@ -41,10 +42,17 @@ class World:
         object.__setattr__(self, "features", {m: x.to(self.device) for m, x in features.items()})
         object.__setattr__(self, "weights", {n: w.to(self.device) for n, w in weights.items()})
 
-    def logits(self, present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:
+    def logits(
+        self,
+        present: Collection[str],
+        fill: str = "zero",
+        draw: int = 0,
+        batch: Tensor | None = None,
+    ) -> Tensor:
         """Return the logits of all examples, (examples, classes)."""
+        batch = torch.arange(self.examples, device=self.device) if batch is None else batch
         signals = {
-            name: given if name in present else _filled(given, fill, draw)
+            name: given if name in present else _filled(given, fill, draw, batch)
             for name, given in self.features.items()
         }
         return self.fused(signals, self.weights)
@@ -87,7 +95,9 @@ class World:
             training=training,
             features=features,
             modality_logits={name: taken(self.logits({name})) for name in self.modalities},
-            coalitions=lambda present, fill="zero", draw=0: taken(self.logits(present, fill, draw)),
+            coalitions=lambda present, fill="zero", draw=0: taken(
+                self.logits(present, fill, draw, rows)
+            ),
             signals={name: (values,) for name, values in features.items()},
             fusion=fusion,
             gradients={name: self.gradients(name, rows) for name in self.modalities},
@@ -127,11 +137,13 @@ class World:
 FILLS = ("zero", "mean", "permute", "shift", "input")
 
 
-def _filled(features: Tensor, fill: str, draw: int) -> Tensor:
+def _filled(features: Tensor, fill: str, draw: int, batch: Tensor) -> Tensor:
     if fill == "mean":
         return features.mean(0, keepdim=True).expand_as(features)
-    if fill in ("permute", "shift"):
-        return features.roll(draw + (fill == "permute"), 0)
+    if fill == "permute":
+        return features.roll(draw + 1, 0)
+    if fill == "shift":
+        return features.index_copy(0, batch, features[batch.roll(-draw)])
     return torch.full_like(features, 0.3 if fill == "input" else 0)
 
 
