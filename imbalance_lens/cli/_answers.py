@@ -6,13 +6,14 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..files import replacing
 from ..report.storage import write_tree
 from ..report.words import shortened
 
@@ -60,9 +61,14 @@ def report_text(report: Report, *, as_json: bool) -> str:
     )
 
 
-def saved(tree: xr.DataTree, path: Path) -> None:
-    """Write a tree and say so."""
-    write_tree(tree, path)
+@contextmanager
+def saving(path: Path | None) -> Iterator[Callable[[xr.DataTree], None]]:
+    """Give a function that saves a tree, and complain before the work if that cannot be done."""
+    if path is None:
+        yield lambda _: None
+        return
+    with replacing(path) as draft:
+        yield lambda tree: write_tree(tree, draft)
     click.echo(f"Saved {path}.", err=True)
 
 

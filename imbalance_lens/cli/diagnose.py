@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SettingError
-from ._answers import answers, report_text, saved
+from ._answers import answers, report_text, saving
 from ._objects import loader_from, model_from, on_device
 from ._options import FILE, as_json, the_data, the_model, the_trust
 
@@ -85,15 +85,15 @@ def diagnose(
 
     who = _anatomy(encoders, head)
     probes = _probes(names, fill)
-    model = model_from(model_name)
-    if checkpoint is not None:
-        load_into(model, checkpoint, trust=trust)
-    if device is not None:
-        on_device(model, device)
-    loader = loader_from(data_name)
-    report = diagnosed(model, loader, anatomy=who, probes=probes, max_batches=max_batches)
-    if out is not None:
-        saved(report.tree, out)
+    with saving(out) as save:
+        model = model_from(model_name)
+        if checkpoint is not None:
+            load_into(model, checkpoint, trust=trust)
+        if device is not None:
+            on_device(model, device)
+        loader = loader_from(data_name)
+        report = diagnosed(model, loader, anatomy=who, probes=probes, max_batches=max_batches)
+        save(report.tree)
     return report_text(report, as_json=as_json)
 
 

@@ -9,7 +9,7 @@ import click
 
 from ..report.words import percent
 from ..schema import from_json
-from ._answers import answers, json_text, saved, table
+from ._answers import answers, json_text, saving, table
 from ._options import FILE, as_json, the_trust
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def scan(
 
     asked: dict[str, Any] = {"thresholds": thresholds, "criterion": criterion}
     given = {name: value for name, value in asked.items() if value}
-    found = scan_checkpoint(file, **given, trust=trust)
+    with saving(out) as save:
+        found = scan_checkpoint(file, **given, trust=trust)
+        save(xr.DataTree(found))
     if found.attrs["precision_note"]:
         click.echo(f"Note: {found.attrs['precision_note']}.", err=True)
-    if out is not None:
-        saved(xr.DataTree(found), out)
     numbers = _numbers(found, file)
     return json_text(numbers) if as_json else _text(numbers)
 

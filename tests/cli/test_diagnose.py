@@ -58,7 +58,7 @@ def test_json_is_all_that_stdout_gets_though_the_user_s_code_prints(ask_mine: As
     assert answer["modalities"]["audio"]["alone"] == 252 / 256
     assert answer["modalities"]["audio"]["abnormal"] is None  # there is no BatchNorm
     assert answer["recommendations"][0]["recipe"] == "ogm_ge"
-    assert list(answer["skipped"]) == ["abnormal_batchnorm"]
+    assert answer["skipped"]["abnormal_batchnorm"].startswith("the model has no BatchNorm layer")
 
 
 def test_the_data_may_be_a_loader_as_well_as_a_function(ask: Ask, ask_mine: Ask):
@@ -194,9 +194,17 @@ def test_a_device_that_is_not_there(ask_mine: Ask, device: str):
     assert "\n" not in sentence
 
 
-def test_a_folder_that_is_not_there(ask_mine: Ask, project: Path):
-    sentence = ask_mine("--out", "no/report.nc").sentence()
-    assert sentence == f"The folder {project / 'no'} does not exist. Make it first."
+def test_a_folder_that_is_not_there_is_noticed_before_the_work(ask_mine: Ask, project: Path):
+    said = ask_mine("--out", "no/report.nc")
+    assert said.sentence() == f"The folder {project / 'no'} does not exist. Make it first."
+    assert "building" not in said.err
+
+
+def test_a_report_that_was_there_survives_an_error(ask_mine: Ask, project: Path):
+    (project / "report.nc").write_text("the old one")
+    assert ask_mine("--out", "report.nc", "--checkpoint", "missing.pt").code == 1
+    assert (project / "report.nc").read_text() == "the old one"
+    assert [path.name for path in project.iterdir() if path.suffix == ".part"] == []
 
 
 @pytest.mark.gpu
