@@ -21,7 +21,7 @@ from .batches import Split, loader_kept
 from .errors import SignalBypassWarning
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
-from .observer import Observer, ProbeChoice, chosen_probes
+from .observer import Observer, ProbeChoice, chosen_probes, unasked_probes
 from .passes import no_batch, show, who_is_who
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def diagnose(
     anatomy: Anatomy | Mapping[str, str] | None = None,
     probes: Iterable[ProbeChoice] | None = None,
     *,
+    train: Iterable[Any] | None = None,
     heads: Heads | None = None,
     split: Split | None = None,
     logits: LogitsOf | None = None,
@@ -56,12 +57,16 @@ def diagnose(
             mapping with the labels under "label", "labels" or "target".
         anatomy: who is who, or just {modality: path of its encoder}. Default: found from the
             first batch.
-        probes: names, or probes with settings of their own. Default: all.
+        probes: names, or probes with settings of their own. Default: all but the
+            costly ones, which the report lists.
+        train: examples that the model was trained on, as `loader` gives them, for probes that
+            fit or compare something; every other probe ignores them, and they do not count among
+            the examples of the report. Read once, after `loader`.
         heads: unimodal heads trained beside the model, modality -> head on the encoder's output.
             They win over reading unimodal logits out of the joint head.
         split: gets (inputs, labels) out of batches of any other kind.
         logits: gets the logits (batch, classes) out of the model's output where that is unclear.
-        max_batches: stop after that many batches.
+        max_batches: stop after that many batches of a loader.
         progress: show a bar on stderr. Default: where that is a terminal.
 
     Returns:
@@ -86,8 +91,8 @@ def diagnose(
     if max_batches is not None:
         checks.positive("max_batches", max_batches)
     inner = unwrap(model)
-    with frozen(inner), loader_kept(loader):
-        batches = _shown(itertools.islice(loader, max_batches), loader, max_batches, progress)
+    with frozen(inner), loader_kept(loader), loader_kept(() if train is None else train):
+        batches = _shown(loader, max_batches, progress)
         first = next(batches, _NOTHING)
         if first is _NOTHING:
             raise no_batch()
@@ -103,6 +108,9 @@ def diagnose(
         with Replayer(inner, who, logits_of=logits_of) as replayer:
             everything = itertools.chain([first], batches)
             show(everything, replayer, observer, split=split, at_first=trust)
+            if train is not None and observer.looks_at_training:
+                fitted = _shown(train, max_batches, progress, "train")
+                show(fitted, replayer, observer, split=split, training=True)
         datasets = observer.datasets()
     for note in notes:
         warnings.warn(note, SignalBypassWarning, stacklevel=2)
@@ -111,9 +119,10 @@ def diagnose(
         model=type(inner).__name__,
         anatomy=who,
         readout=observer.readout,
-        skipped=observer.skipped,
+        skipped={**observer.skipped, **(unasked_probes() if probes is None else {})},
         notes=notes,
         examples=observer.examples,
+        settings={"training_examples": observer.training_examples},
         torch_version=str(torch.__version__),
     )
 
@@ -131,7 +140,7 @@ def _bypass_notes(inputs: tuple[str, ...], anatomy: Anatomy) -> list[str]:
 
 
 def _shown(
-    batches: Iterable[Any], loader: Iterable[Any], most: int | None, progress: bool | None
+    loader: Iterable[Any], most: int | None, progress: bool | None, name: str = "diagnose"
 ) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
@@ -142,4 +151,5 @@ def _shown(
     if total is not None and most is not None:
         total = min(total, most)
     disable = None if progress is None else not progress
-    return iter(tqdm(batches, total=total, desc="diagnose", unit="batch", disable=disable))
+    batches = itertools.islice(loader, most)
+    return iter(tqdm(batches, total=total, desc=name, unit="batch", disable=disable))

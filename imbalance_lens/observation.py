@@ -114,11 +114,15 @@ class Activations(Protocol):
 class Gradients:
     """Gradients of mean cross-entropies on one encoder's own parameters, flat, (parameters,).
 
-    `joint` is that of the joint logits, `alone` that of the modality's own logits.
+    Attributes:
+        joint: that of the joint logits.
+        alone: that of the modality's own logits.
+        parameter_norm: scalar, the length of the parameters.
     """
 
     joint: Tensor
     alone: Tensor
+    parameter_norm: Tensor
 
 
 def _no_coalitions(present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:  # noqa: ARG001

@@ -27,16 +27,19 @@ ProbeChoice = str | Probe
 
 
 def chosen_probes(probes: Iterable[ProbeChoice] | None) -> dict[str, Probe]:
-    """Return new probes by name; all there are where none are named.
+    """Return new probes by name; where none are named, all but `unasked_probes`.
 
     Raises:
         UnknownNameError: no probe of a name.
         SettingError: a name twice, or something that is neither a name nor a probe.
     """
-    if isinstance(probes, str | Probe):
+    if probes is None:
+        unasked = unasked_probes()
+        probes = [name for name in PROBES.names() if name not in unasked]
+    elif isinstance(probes, str | Probe):
         probes = [probes]
     made: dict[str, Probe] = {}
-    for choice in PROBES.names() if probes is None else probes:
+    for choice in probes:
         if isinstance(choice, Probe):
             name, probe = type(choice).__module__.rpartition(".")[2], choice
         elif isinstance(choice, str):
@@ -49,6 +52,16 @@ def chosen_probes(probes: Iterable[ProbeChoice] | None) -> dict[str, Probe]:
         checks.unique("probes", name, made)
         made[name] = probe
     return made
+
+
+def unasked_probes() -> dict[str, str]:
+    """Return the probes that run only when they are named, each with the reason."""
+    reasons = {name: PROBES.get(name).only_when_named for name in PROBES.names()}
+    return {
+        name: f"it runs only when it is named, for {reason}"
+        for name, reason in reasons.items()
+        if reason
+    }
 
 
 def batchnorms_of(model: nn.Module, anatomy: Anatomy) -> dict[str, BatchNormState]:
@@ -79,6 +92,8 @@ class Observer:
         skipped: probe -> why it cannot answer.
         readout: how unimodal logits are read; None until a probe has needed them.
         examples: how many were seen.
+        training_examples: how many of those that the model was trained on, which do not count
+            among `examples`.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class Observer:
         self.skipped: dict[str, str] = {}
         self.readout: Readout | None = None
         self.examples = 0
+        self.training_examples = 0
 
     def see(
         self,
@@ -129,10 +145,11 @@ class Observer:
             )
         self._classes = classes
         self.examples += 0 if training else batch
+        self.training_examples += batch if training else 0
         if len(labels) or Need.LABELS in self._needs(self.probes):
             check_labels(labels, classes, batch) if len(labels) else self._skip(Need.LABELS)
         looking = self._looking(step, training, live, comparing)
-        given = self._given(replay, labels, looking)
+        given = self._given(replay, labels, looking, training)
         seen = Observation(
             labels.to(replay.logits_all.device, non_blocking=True),
             replay.logits_all.detach(),
@@ -152,7 +169,12 @@ class Observer:
 
     def wants(self, need: Need, step: int, *, training: bool = False) -> bool:
         """Say whether a probe asks for this of a batch that is about to be seen."""
-        return need in self._needs(self._looking(step, training))
+        return need in self._needs(self._looking(step, training), training)
+
+    @property
+    def looks_at_training(self) -> bool:
+        """Whether any probe wants the examples that the model was trained on."""
+        return any(probe.looks_at_training for probe in self.probes.values())
 
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the answer of every probe that has one, by name."""
@@ -165,9 +187,9 @@ class Observer:
         return answers
 
     def _given(
-        self, replay: Replay, labels: Tensor, looking: Mapping[str, Probe]
+        self, replay: Replay, labels: Tensor, looking: Mapping[str, Probe], training: bool
     ) -> dict[str, Any]:
-        needs = self._needs(looking)
+        needs = self._needs(looking, training)
         given: dict[str, Any] = {}
         if Need.BATCHNORMS in needs:
             given["batchnorms"] = self._or_skip(
@@ -187,8 +209,12 @@ class Observer:
         if Need.ACTIVATIONS in needs:
             given["activations"] = replay.activations
         if Need.GRADIENTS in needs and self.readout is not None:
-            found = encoder_gradients(replay, labels, self.readout, self._heads)
-            given["gradients"] = self._or_skip(Need.GRADIENTS, found)
+            try:
+                found = encoder_gradients(replay, labels, self.readout, self._heads)
+            except NotApplicableError as reason:
+                self._skip(Need.GRADIENTS, str(reason))
+            else:
+                given["gradients"] = self._or_skip(Need.GRADIENTS, found)
         return given
 
     def _or_skip(self, need: Need, found: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,16 +229,22 @@ class Observer:
             return not live if probe.looks_at_training else not (training or comparing)
 
         return {
-            n: probe for n, probe in self.probes.items() if probe.looks_at(step) and fits(probe)
+            name: probe
+            for name, probe in self.probes.items()
+            if (live or probe.looks_at(step)) and fits(probe)
         }
 
     @staticmethod
-    def _needs(probes: Mapping[str, Probe]) -> set[Need]:
-        return {need for probe in probes.values() for need in probe.needs}
+    def _needs(probes: Mapping[str, Probe], training: bool = False) -> set[Need]:
+        def asked(probe: Probe) -> tuple[Need, ...]:
+            of_training = probe.needs_of_training if training else None
+            return probe.needs if of_training is None else of_training
 
-    def _skip(self, need: Need) -> None:
+        return {need for probe in probes.values() for need in asked(probe)}
+
+    def _skip(self, need: Need, reason: str = "") -> None:
         for name in [n for n, probe in self.probes.items() if need in probe.needs]:
-            self._drop(name, need.value)
+            self._drop(name, reason or need.value)
 
     def _drop(self, name: str, reason: str) -> None:
         self.skipped[name] = reason

@@ -52,7 +52,7 @@ def show(
             at_first(replay)
         observer.see(replay, labels, step=step, epoch=epoch, training=training, comparing=comparing)
     if step < 0:
-        raise no_batch()
+        raise no_batch("The loader of training examples" if training else "The loader")
 
 
 def who_is_who(
@@ -76,6 +76,6 @@ def who_is_who(
     raise no_batch()
 
 
-def no_batch() -> BatchError:
+def no_batch(loader: str = "The loader") -> BatchError:
     """Word the complaint about a loader that is empty."""
-    return BatchError("The loader gave no batch. Give one with at least one example.")
+    return BatchError(f"{loader} gave no batch. Give one with at least one example.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +38,13 @@ def encoder_gradients(
     with torch.enable_grad():
         again = replay.with_graph()
         alone = read_logits(readout, again, heads)
-        joint_loss = _loss(again.logits_all, labels)
+        everyone = [parameter for parameters in own.values() for parameter in parameters]
+        joint = iter(_gradients(_loss(again.logits_all, labels), everyone))
         return {
             modality: Gradients(
-                joint=_flat_gradient(joint_loss, parameters),
-                alone=_flat_gradient(_loss(alone[modality], labels), parameters),
+                joint=_flat(next(joint) for _ in parameters),
+                alone=_flat(_gradients(_loss(alone[modality], labels), parameters)),
+                parameter_norm=_norm(parameters),
             )
             for modality, parameters in own.items()
         }
@@ -60,10 +62,21 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.float(), labels.to(logits.device))
 
 
-def _flat_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
     if not loss.requires_grad:  # the logits do not depend on any parameter
-        return torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
-    found = torch.autograd.grad(
+        return [torch.zeros_like(parameter) for parameter in parameters]
+    return torch.autograd.grad(
         loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    return torch.cat([gradient.flatten() for gradient in found])
+
+
+def _flat(gradients: Iterable[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    lengths = [
+        torch.linalg.vector_norm(parameter.detach(), dtype=torch.float64)
+        for parameter in parameters
+    ]
+    return torch.linalg.vector_norm(torch.stack(lengths))

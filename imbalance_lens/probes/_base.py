@@ -23,13 +23,20 @@ class Probe(ABC):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
+    only_when_named: ClassVar[str] = ""
+    """Why it runs only when it is named, if it costs too much to be among the default probes."""
     looks_at_training: ClassVar[bool] = False
     """Whether it also wants the examples that the model was trained on."""
+    needs_of_training: ClassVar[tuple[Need, ...] | None] = None
+    """What it asks for of those examples; None: the same as of the others."""
     needs_whole_batches: ClassVar[bool] = False
     """Whether it compares all examples of a batch, so that parts of one do not add up to it."""
 
     def looks_at(self, step: int) -> bool:  # noqa: ARG002 - for probes that take a sample
-        """Say whether this batch is wanted; what no probe wants of a batch is not computed."""
+        """Say whether this batch of a loader is wanted; what no probe wants is not computed.
+
+        Steps of a running training are not asked about: there the schedule has the say.
+        """
         return True
 
     @abstractmethod

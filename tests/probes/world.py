@@ -120,7 +120,7 @@ class World:
             logits = self.fused(signals, weights)[rows].float()
             (gradient,) = torch.autograd.grad(cross_entropy(logits, self.labels[rows]), weight)
             answers.append(gradient.flatten().float())
-        return Gradients(*answers)
+        return Gradients(*answers, parameter_norm=torch.linalg.vector_norm(weight.detach()))
 
     def history(self, order: Tensor | None = None, *, parts: int = 1) -> Iterator[Observation]:
         """Give two epochs of two steps, the examples of each step in one or more parts.
