@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,9 +98,16 @@ def _revised(trace: Trace, revise: Callable[[Place, frozenset[str]], frozenset[s
     return replace(trace, calls=tuple(calls))
 
 
-def _changes(call: Call, name: str) -> list[Callable[[Tensor], Tensor]]:
-    signal = any(map(carries_signal, leaves(call)[name]))
-    return [_exchanged, _not_a_number] if signal else [_exchanged]
+def _changes(call: Call, name: str) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield the ways to change an input that do change it: equal rows are not exchanged."""
+    held = leaves(call)[name]
+    for change in (_exchanged, _not_a_number):
+        try:
+            same = all(torch.equal(_dense(change(tensor)), _dense(tensor)) for tensor in held)
+        except RuntimeError:  # sparse and nested tensors know few operators
+            continue
+        if not same:
+            yield change
 
 
 def _changed(call: Call, name: str, change: Callable[[Tensor], Tensor]) -> Call:
@@ -109,7 +116,8 @@ def _changed(call: Call, name: str, change: Callable[[Tensor], Tensor]) -> Call:
 
 def _exchanged(tensor: Tensor) -> Tensor:
     if tensor.ndim and len(tensor) > 1:
-        return tensor.roll(1, 0)
+        rows = torch.arange(len(tensor), device=tensor.device)
+        return tensor.index_select(0, rows.roll(1))
     return tensor.flip(-1) if tensor.ndim else tensor
 
 

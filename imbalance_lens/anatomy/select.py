@@ -144,7 +144,8 @@ class Selector:
                 found.parts[next(iter(met))].append(part)
             return
         modality = self._only(path) if path else None
-        if modality is not None:
+        gives_features = not calls or any(seen.signals for seen in calls)
+        if modality is not None and gives_features:
             found.parts[modality].append(self._part(path))
             found.shared += self._tied(path, found.shared)
             return

@@ -83,13 +83,8 @@ class SiteFinder:
         worse = dict(where)
         for modality in self._groups.members:
             if any(name in passing for name in self._signals(modality)):
-                ladder = (
-                    [Where.PARTS, Where.INPUTS] if self._input_names(modality) else [Where.PARTS]
-                )
-                now = self._paths(modality, where[modality])
-                further = [w for w in ladder if w > where[modality]]
-                others = [w for w in further if self._paths(modality, w) != now]
-                worse[modality] = others[0] if others else where[modality]
+                last = Where.INPUTS if self._input_names(modality) else Where.PARTS
+                worse[modality] = Where(min(where[modality] + 1, last))
         return worse
 
     def _signals(self, modality: str) -> list[str]:
@@ -100,12 +95,9 @@ class SiteFinder:
 
     def _input_names(self, modality: str) -> tuple[str, ...]:
         """Return the sites at the inputs; none if they are part of an input that others share."""
-        names = self._signals(modality)
-        held = leaves(self._call)
-        if any(map(carries_signal, held[names[0]])):
-            names = [name for name in names if any(map(carries_signal, held[name]))]
-        else:
-            names = list(self._groups.members[modality])
+        names, held = self._groups.members[modality], leaves(self._call)
+        if any(map(carries_signal, held[names[0]])):  # else its mask must be exchanged with it
+            names = self._signals(modality)
         tops = {top_input(self._call, name) for name in names}
         whole = all(
             self._groups.modality_of.get(leaf) == modality

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 from imbalance_lens.anatomy.find import find_anatomy
 from imbalance_lens.errors import AnatomyError
@@ -226,3 +227,18 @@ def test_unimodal_logits_beside_the_joint_ones_do_not_hide_the_head():
 
     assert found.head == "head"
     assert found.parts["audio"] == ("audio", "audio_head")
+
+
+def test_a_sequence_that_comes_packed_is_not_cut():
+    class Packed(LateConcat):
+        def __init__(self):
+            super().__init__()
+            self.audio_net = nn.GRU(AUDIO, WIDTH)
+
+        def encode(self, audio, visual):
+            return self.audio_net(audio)[1][-1], self.visual_net(visual)
+
+    packed = pack_sequence([torch.randn(length, AUDIO) for length in (5, 4, 2)])
+    found = find_anatomy(Packed(), (packed, torch.randn(3, VISUAL)))
+
+    assert found.encoders == {"audio": "audio_net", "visual": "visual_net"}

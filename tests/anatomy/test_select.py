@@ -74,6 +74,29 @@ def test_a_branch_that_is_called_with_the_others_features_is_fusion_after_its_st
     assert found.fusion == ("audio_net.mix", "head")
 
 
+def test_an_encoder_that_answers_codes_is_read_before_it_makes_them():
+    class Codes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp(AUDIO)
+
+        def forward(self, x):
+            return self.net(x).argmax(1)
+
+    class Quantized(LateConcat):
+        def __init__(self):
+            super().__init__()
+            self.audio_net, self.words = Codes(), nn.Embedding(WIDTH, WIDTH)
+
+        def encode(self, audio, visual):
+            return self.words(self.audio_net(audio)), self.visual_net(visual)
+
+    found = find_anatomy(Quantized(), vectors(4))
+
+    assert found.encoders["audio"] == "audio_net.net"
+    assert found.parts["audio"] == ("audio_net.net", "words")
+
+
 def test_logits_by_their_name_tell_the_head_from_other_heads():
     class Heads(LateConcat):
         def __init__(self):
@@ -148,6 +171,44 @@ def test_an_encoder_for_all_is_taken_apart_even_if_it_has_a_stem_for_each():
     found = find_anatomy(Whole(), vectors(4))
 
     assert found.encoders == {"audio": "encoder[0]", "visual": "encoder[1]"}
+
+
+def test_an_encoder_for_all_that_holds_one_network_for_each_is_looked_into():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.audio_net, self.visual_net = mlp(AUDIO), mlp(VISUAL)
+
+        def forward(self, audio, visual):
+            return self.audio_net(audio), self.visual_net(visual)
+
+    class Whole(LateConcat):
+        def __init__(self):
+            super().__init__()
+            self.audio_net = self.visual_net = nn.Identity()
+            self.encoder = Both()
+
+        def encode(self, audio, visual):
+            return self.encoder(audio, visual)
+
+    found = find_anatomy(Whole(), vectors(4))
+
+    assert found.encoders == {"audio": "encoder.audio_net", "visual": "encoder.visual_net"}
+    assert found.fusion == ("head",)
+
+
+def test_branches_that_only_share_a_storage_are_not_entangled():
+    class Stacked(Mmtm):
+        def forward(self, audio, visual):
+            a, v = self.audio.stem(audio).relu(), self.visual.stem(visual).relu()
+            both = torch.stack([self.audio.layer1(a), self.visual.layer1(v)])
+            a, v = self.audio.layer2(both[0]), self.visual.layer2(both[1])
+            return self.head(torch.cat([a, v], 1))
+
+    found = find_anatomy(Stacked(), narrow(4))
+
+    assert found.entangled == {}
+    assert found.encoders == {"audio": "audio", "visual": "visual"}
 
 
 def test_a_gate_that_is_zero_at_present_still_joins_the_modalities():
