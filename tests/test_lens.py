@@ -1,92 +1,19 @@
 """Probes on a running training: the same training, and the right numbers."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from imbalance_lens import Anatomy, Lens, every, formulas
+from imbalance_lens import Lens, every, formulas
 from imbalance_lens.errors import (
     AnatomyError,
     BatchError,
-    NotApplicableError,
     NotAttachedError,
     UnknownNameError,
 )
-from imbalance_lens.observation import Need, Observation
-from imbalance_lens.probes._base import Probe
-from imbalance_lens.probes.zero_out import ZeroOut
+from imbalance_lens.observation import Observation
 from imbalance_lens.testing import assert_passive
-
-WHO = Anatomy({"audio": "audio", "visual": "visual"}, head="head")
-
-
-class Net(nn.Module):
-    """Late fusion with everything that could be disturbed: BatchNorm, Dropout, a restless head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.audio = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(inplace=True))
-        self.visual = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3))
-        self.norm, self.head = nn.BatchNorm1d(16), nn.Sequential(nn.Dropout(), nn.Linear(16, 3))
-
-    def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
-        return self.head(self.norm(torch.cat([self.audio(audio), self.visual(visual)], 1)))
-
-
-class Notes(Probe):
-    """Keeps what it was shown."""
-
-    needs = (Need.LABELS, Need.MODALITY_LOGITS, Need.COALITIONS, Need.FEATURES, Need.BATCHNORMS)
-
-    def __init__(self) -> None:
-        self.seen: list[Observation] = []
-
-    def observe(self, seen: Observation) -> None:
-        seen.coalitions({"audio"})
-        self.seen.append(seen)
-
-    def result(self) -> Any:
-        raise NotApplicableError("it only keeps what it was shown")
-
-    def merge(self, other: Any) -> None:
-        self.seen += other.seen
-
-
-def batches(count: int = 6) -> list[tuple[Tensor, Tensor, Tensor]]:
-    draw = torch.Generator().manual_seed(3)
-    return [
-        (
-            torch.randn(8, 4, generator=draw),
-            torch.randn(8, 6, generator=draw),
-            torch.randint(0, 3, (8,), generator=draw),
-        )
-        for _ in range(count)
-    ]
-
-
-def train(model: nn.Module, watch: Callable[[nn.Module], Lens] | None = None) -> Lens | None:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    session = watch(model).__enter__() if watch else None
-    for audio, visual, labels in batches():
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(audio, visual), labels).backward()
-        if session:
-            session.step(labels)
-        optimizer.step()
-        model.eval()
-        model(audio, visual)
-        model.train()
-    if session:
-        session.__exit__()
-    return session
-
-
-def fresh() -> Net:
-    torch.manual_seed(1)
-    return Net()
+from tests.watched import WHO, Notes, batches, fresh, train
 
 
 def test_training_with_a_lens_is_bitwise_the_training_without() -> None:
@@ -279,42 +206,3 @@ def test_under_ddp_the_inner_model_is_watched(tmp_path) -> None:
         assert len(probe.seen) == 6
     finally:
         torch.distributed.destroy_process_group()
-
-
-def test_a_probe_without_epochs_gets_them_when_an_epoch_is_closed() -> None:
-    model = fresh()
-    with Lens(model, WHO, [ZeroOut(resamples=20), "logit_norm"]) as session:
-        for audio, visual, labels in batches(2):
-            model(audio, visual)
-            session.step(labels)
-            session.epoch()
-        answer = session.dataset("zero_out")
-        assert answer.sizes["epoch"] == 2
-        model(*batches()[0][:2])
-        session.step(batches()[0][2])
-    assert session.dataset("zero_out").accuracy.dims == ("epoch", "coalition")
-    assert session.dataset("zero_out").sizes["epoch"] == 3
-    assert session.dataset("logit_norm").sizes["epoch"] == 3
-
-
-def test_training_and_held_out_examples_are_compared_over_epochs() -> None:
-    model = fresh()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    fixed, held_out = batches()[:3], batches()[3:]
-    with Lens(model, WHO, ["ogr", "zero_out"], schedule=every(100)) as session:
-        for _ in range(3):
-            session.look(fixed, training=True)
-            session.look(held_out)
-            session.epoch()
-            for audio, visual, labels in fixed:
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(audio, visual), labels).backward()
-                session.step(labels)
-                optimizer.step()
-    answer = session.dataset("ogr")
-    assert dict(answer.sizes) == {"epoch": 3, "part": 2, "head": 3}
-    loss = answer.loss.sel(head="joint")
-    gap = loss.sel(part="held_out") - loss.sel(part="train")
-    wanted = (gap[2] - gap[1]) / (loss.sel(part="held_out")[1] - loss.sel(part="held_out")[2])
-    assert answer.ogr.sel(epoch=2, head="joint").item() == pytest.approx(abs(wanted.item()))
-    assert session.dataset("zero_out").attrs["examples"] == 8, "fixed parts are not for it"
