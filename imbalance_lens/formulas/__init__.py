@@ -11,12 +11,14 @@ from .calibration import Reliability, expected_calibration_error, top_confidence
 from .coalitions import additivity_gap, coalitions, shapley_values
 from .discrepancy import discrepancy_ratio
 from .divergence import kl_divergence
+from .gradients import cosine
 from .interactions import cooperation, shapley_interactions
 from .logits import centered_logit_norm, logit_norm, split_logits, true_class_logit
 from .missing import presence_probability
 from .overfitting import overfitting_to_generalization
 from .running import ClassSums, Moments
 from .scores import correct, label_confidence, label_log_probability
+from .shares import magnitude_shares
 
 __all__ = [
     "CRITERIA",
@@ -35,6 +37,7 @@ __all__ = [
     "constant_channels",
     "cooperation",
     "correct",
+    "cosine",
     "dead_probability",
     "dead_rate",
     "discrepancy_ratio",
@@ -43,6 +46,7 @@ __all__ = [
     "label_confidence",
     "label_log_probability",
     "logit_norm",
+    "magnitude_shares",
     "overfitting_to_generalization",
     "presence_probability",
     "shapley_interactions",

@@ -51,6 +51,8 @@ def one_step(device):
     formulas.presence_probability(sets[1], {name: logits[:, 0] for name in parts})
     formulas.additive_projection(logits for _ in logits)
     formulas.kl_divergence(logits, logits * 2)
+    formulas.cosine(logits[0], logits[1])
+    formulas.magnitude_shares(scores)
     formulas.label_log_probability(logits, labels)
     reliability = formulas.Reliability()
     for _ in range(2):

@@ -65,3 +65,14 @@ def dead_rate(activations):
 def mean_and_std(values):
     mean = math.fsum(values) / len(values)
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+
+
+def cosine(one, other):
+    product = math.fsum(a * b for a, b in zip(one, other, strict=True))
+    lengths = [math.sqrt(math.fsum(a * a for a in vector)) for vector in (one, other)]
+    return product / (lengths[0] * lengths[1]) if all(lengths) else math.nan
+
+
+def magnitude_shares(values):
+    whole = math.fsum(abs(value) for value in values.values())
+    return {name: abs(value) / whole if whole else math.nan for name, value in values.items()}
