@@ -132,7 +132,7 @@ def treats_all_modalities_alike(make: MakeProbe) -> None:
 
 
 def hides_no_nan(make: MakeProbe) -> None:
-    if not {Need.LABELS, Need.MODALITY_LOGITS, Need.COALITIONS} & set(make().needs):
+    if not {Need.LABELS, Need.MODALITY_LOGITS, Need.COALITIONS, Need.FUSION} & set(make().needs):
         return
     first, *rest = World().history()
     spoiled = World().see(torch.arange(len(first.labels)), nan=True)
@@ -225,9 +225,9 @@ def _over_all_examples(answer: xr.Dataset) -> xr.Dataset:
 
 
 def _by_name(answer: xr.Dataset) -> xr.Dataset:
-    if "coalition" in answer.coords:
-        sets = ["+".join(sorted(str(name).split("+"))) for name in answer["coalition"].values]
-        answer = answer.assign_coords(coalition=sets)
+    for dim in {"coalition", "pattern"} & set(answer.coords):
+        sets = ["+".join(sorted(str(name).split("+"))) for name in answer[dim].values]
+        answer = answer.assign_coords({dim: sets})
     return answer.sortby([str(dim) for dim in answer.dims])
 
 
