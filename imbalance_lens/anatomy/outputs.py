@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,26 +12,27 @@ from torch import Tensor
 from ..errors import BatchError
 from ..trees import carries_signal, tensors
 
-if TYPE_CHECKING:
-    from .replay import Replay
-
 LogitsOf = Callable[[Any], Tensor]
 """Gives the logits (batch, classes) out of what a model returns."""
 
 _ADVICE = "Pass logits=function, which picks the logits (batch, classes) out of the output."
 
 
-def find_logits(replay: Replay) -> LogitsOf:
+def find_logits(output: Any, modalities: Iterable[str], without: Callable[[str], Any]) -> LogitsOf:
     """Return how to get the logits out of a model's output.
 
     The output is a tensor, or a mapping or dataclass with "logits", or it has one part of shape
     (batch, classes), or one such part that more modalities reach than any other (a model that
     returns its features or unimodal logits too).
 
+    Args:
+        output: what the model returned.
+        modalities: their names.
+        without: returns what the model returns when one of them is absent.
+
     Raises:
         BatchError: no part, or several, could be the logits.
     """
-    output = replay.output
     named = _named_logits(output)
     if named is not None:
         return named
@@ -40,7 +41,7 @@ def find_logits(replay: Replay) -> LogitsOf:
     if len(flat) > 1:
         flat = _distinct(flat, parts)
     if len(flat) > 1:
-        flat = _reached_by_most(flat, replay)
+        flat = _reached_by_most(flat, parts, map(without, modalities))
     if len(flat) != 1:
         shapes = ", ".join(str(tuple(part.shape)) for part in parts) or "no tensor"
         raise BatchError(
@@ -89,12 +90,9 @@ def _distinct(indices: list[int], parts: list[Tensor]) -> list[int]:
     return kept
 
 
-def _reached_by_most(indices: list[int], replay: Replay) -> list[int]:
-    whole = tensors(replay.output)
+def _reached_by_most(indices: list[int], whole: list[Tensor], others: Iterable[Any]) -> list[int]:
     reached = dict.fromkeys(indices, 0)
-    for modality in replay.modalities:
-        others = [name for name in replay.modalities if name != modality]
-        parts = tensors(replay.rerun(others))
+    for parts in map(tensors, others):
         for index in indices:
             reached[index] += not torch.equal(parts[index], whole[index])
     return [index for index in indices if reached[index] == max(reached.values())]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,34 @@ from ..observation import BN_STATS, Activation
 from ..trees import carries_signal, map_tensors, tensors
 from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
-from .sites import Recorded, Recording, Site, Target, item_of, with_item
-
-if TYPE_CHECKING:
-    from .replayer import Replayer
+from .sites import Recorded, Recording, Site, Target, Wiring, item_of, with_item
+from .types import Anatomy
 
 StandIn = Callable[[str, Site, Any, Recorded | None], Any]
 """Gets modality, site, features and the call that gave them; gives what takes their place."""
+
+
+class Stage(Protocol):
+    """What a replay asks of the replayer that made it."""
+
+    model: nn.Module
+    anatomy: Anatomy
+    wiring: Wiring
+    is_open: bool
+
+    def at(self, start: Buffers | None) -> AbstractContextManager[None]:
+        """Run the block from other buffers."""
+        ...
+
+    def capture(self, call: Call, *, graph: bool = False) -> Replay:
+        """Run the model once and keep what its sites gave."""
+        ...
+
+    def listen(
+        self, call: Call, start: Buffers | None = None, *, batch_statistics: bool = False
+    ) -> Mapping[str, Activation]:
+        """Run the model once and return what its activation functions gave."""
+        ...
 
 
 class Replay:
@@ -42,7 +64,7 @@ class Replay:
 
     def __init__(
         self,
-        stage: Replayer,
+        stage: Stage,
         call: Call,
         recorded: Recording,
         output: Any,
@@ -57,7 +79,7 @@ class Replay:
         self._from_zero: dict[int, Any] = {}
         self.examples = 0  # not known before the logits are; only zeros are filled in till then
         self.output = self.rerun(self.modalities) if output is None else output
-        self.logits_of = logits_of or find_logits(self)
+        self.logits_of = logits_of or find_logits(self.output, self.modalities, self._without)
         self.logits_all = self.logits_of(self.output)
         self.examples = len(self.logits_all)
         self._known: dict[tuple[frozenset[str], str, int], Tensor] = {}
@@ -191,6 +213,9 @@ class Replay:
     def with_graph(self) -> Replay:
         """Return the replay of the same inputs with the graph from parameters to logits."""
         return self._stage.capture(self.call, graph=True)
+
+    def _without(self, modality: str) -> Any:
+        return self.rerun([name for name in self.modalities if name != modality])
 
     def _run(self, stand_in: StandIn, call: Call | None = None) -> Any:
         if not self._stage.is_open:
