@@ -71,7 +71,10 @@ class World:
         training: bool = False,
         nan: bool = False,
     ) -> Observation:
-        """Return an observation of some examples, the first one's logits NaN if asked for."""
+        """Return an observation of some examples, the first one's logits NaN if asked for.
+
+        So are then the gradients of the losses, which are means over the examples.
+        """
         rows = (torch.arange(self.examples) if rows is None else rows).to(self.device)
 
         def taken(logits: Tensor) -> Tensor:
@@ -84,7 +87,8 @@ class World:
 
         def fusion(signals: Mapping[str, Sequence[Tensor]]) -> Tensor:
             changed = {name: tensors[0] for name, tensors in signals.items()}
-            return self.fused({**features, **changed}, self.weights)
+            fused = self.fused({**features, **changed}, self.weights)
+            return torch.cat([fused[:1] * torch.nan, fused[1:]]) if nan else fused
 
         return Observation(
             labels=self.labels[rows],
@@ -100,14 +104,14 @@ class World:
             ),
             signals={name: (values,) for name, values in features.items()},
             fusion=fusion,
-            gradients={name: self.gradients(name, rows) for name in self.modalities},
+            gradients={name: self.gradients(name, rows, nan=nan) for name in self.modalities},
             batchnorms={f"{name}.bn": _batchnorm(name, self.device) for name in self.modalities},
             activations=lambda bn_stats="running": {
                 f"{name}.bn > relu": _relu(name, features[name]) for name in self.modalities
             },
         )
 
-    def gradients(self, modality: str, rows: Tensor) -> Gradients:
+    def gradients(self, modality: str, rows: Tensor, *, nan: bool = False) -> Gradients:
         """Return the gradients of the losses on the weight that only this modality uses."""
         weight = self.weights[modality].clone().requires_grad_()
         weights = {**self.weights, modality: weight}
@@ -117,7 +121,7 @@ class World:
         }
         answers = []
         for signals in (self.features, alone):
-            logits = self.fused(signals, weights)[rows].float()
+            logits = self.fused(signals, weights)[rows].float() * (torch.nan if nan else 1)
             (gradient,) = torch.autograd.grad(cross_entropy(logits, self.labels[rows]), weight)
             answers.append(gradient.flatten().float())
         return Gradients(*answers, parameter_norm=torch.linalg.vector_norm(weight.detach()))
