@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from .. import checks
+from ..errors import SettingError
 from ._disk import data_folder
 from ._download import download_missing
 from ._esc10 import read_noise
@@ -99,10 +100,11 @@ class AVMNIST(PairedDigits):
             checks.fraction("visual_energy", visual_energy)
         check_snr(audio_snr_db)
         check_seed(seed)
+        if noise == "esc10" and audio_snr_db is None:
+            raise SettingError("noise='esc10' adds nothing without a level. Give audio_snr_db too.")
         folder = data_folder(root)
         if download:
-            needs_noise = noise == "esc10" and audio_snr_db is not None
-            download_missing(folder, with_esc10=needs_noise)
+            download_missing(folder, with_esc10=noise == "esc10")
         recordings, images = find_recordings(folder, speakers), read_mnist(folder)
 
         heard, seen, image_ids = {}, {}, {}

@@ -200,6 +200,7 @@ def test_without_a_folder_both_ways_to_give_one_are_named(monkeypatch):
         ({"visual_energy": 1.0}, "visual_energy must lie between 0 and 1"),
         ({"audio_snr_db": float("inf")}, "audio_snr_db must lie between -100 and 100 decibels"),
         ({"seed": -3}, "seed must be a whole number"),
+        ({"noise": "esc10"}, "adds nothing without a level. Give audio_snr_db too"),
     ],
 )
 def test_a_bad_argument_is_named_before_a_file_is_read(arguments, complaint):
