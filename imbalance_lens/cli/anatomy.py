@@ -6,12 +6,9 @@ import dataclasses
 
 import click
 
-from ..errors import BatchError
 from ._answers import answers, json_text
 from ._objects import loader_from, model_from
 from ._options import as_json, the_data, the_model
-
-_NOTHING = object()
 
 
 @click.command("anatomy")
@@ -25,15 +22,11 @@ def anatomy(model_name: str, data_name: str, as_json: bool) -> str:
     The first batch goes through the model; what flows where tells who is who. The last lines
     show what to write where the answer is wrong.
     """
-    from ..anatomy import explain, find_anatomy
-    from ..batches import split_batch
+    from ..anatomy import explain
+    from ..passes import who_is_who
 
     model = model_from(model_name)
-    batch = next(iter(loader_from(data_name)), _NOTHING)
-    if batch is _NOTHING:
-        raise BatchError(f"{data_name} gave no batch. Give one with two or more examples.")
-    inputs, _ = split_batch(batch)
-    found = find_anatomy(model, inputs)
+    found = who_is_who(model, None, loader_from(data_name))
     if as_json:
         return json_text({f.name: getattr(found, f.name) for f in dataclasses.fields(found)})
     return str(explain(found, model))

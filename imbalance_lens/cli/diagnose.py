@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 from ..errors import SettingError
 from ._answers import answers, report_text, saving
 from ._objects import loader_from, model_from, on_device
-from ._options import FILE, as_json, the_data, the_model, the_trust
+from ._options import FILE, Written, as_json, the_data, the_model, the_trust
 
 if TYPE_CHECKING:
     from ..anatomy import Anatomy
@@ -35,6 +34,12 @@ class Pair(click.ParamType):
 @click.command("diagnose")
 @the_model
 @the_data
+@click.option(
+    "--train",
+    "train_name",
+    type=Written(),
+    help="The same with examples that the model was trained on, for probes that compare or fit.",
+)
 @click.option("--checkpoint", type=FILE, help="The weights, if the model comes without them.")
 @click.option(
     "--anatomy",
@@ -49,11 +54,11 @@ class Pair(click.ParamType):
     "--probe",
     "names",
     multiple=True,
-    help="What to measure; give it more than once for several. Default: all probes.",
+    help="What to measure; give it more than once for several. Default: all but the costly ones.",
 )
 @click.option(
     "--fill",
-    type=click.Choice(["zero", "mean", "permute", "shift", "input"]),
+    type=click.Choice(["zero", "mean", "permute", "input"]),
     help="What stands for the features of an absent modality.",
 )
 @click.option("--max-batches", type=click.IntRange(min=1), help="Stop after that many batches.")
@@ -66,6 +71,7 @@ def diagnose(
     model_name: str,
     checkpoint: Path | None,
     data_name: str,
+    train_name: str | None,
     encoders: tuple[tuple[str, str], ...],
     head: str | None,
     names: tuple[str, ...],
@@ -92,7 +98,10 @@ def diagnose(
         if device is not None:
             on_device(model, device)
         loader = loader_from(data_name)
-        report = diagnosed(model, loader, anatomy=who, probes=probes, max_batches=max_batches)
+        train = None if train_name is None else loader_from(train_name)
+        report = diagnosed(
+            model, loader, anatomy=who, probes=probes, train=train, max_batches=max_batches
+        )
         save(report.tree)
     return report_text(report, as_json=as_json)
 
@@ -112,17 +121,20 @@ def _anatomy(encoders: Sequence[tuple[str, str]], head: str | None) -> Anatomy |
     return Anatomy(encoders=paths, head=head)
 
 
-def _probes(names: Iterable[str], fill: str | None) -> Sequence[ProbeChoice]:
-    """Return the probes; with a fill, those that fill features are made with it."""
-    from ..probes import PROBES
+def _probes(names: Sequence[str], fill: str | None) -> Sequence[ProbeChoice] | None:
+    """Return the probes, or None for those that run unasked; those that fill features do it so."""
+    from ..observer import chosen_probes
 
-    wanted = list(names) or list(PROBES.names())
     if fill is None:
-        return wanted
-    filling = [n for n in wanted if "fill" in {f.name for f in dataclasses.fields(PROBES.get(n))}]
+        return names or None
+    chosen = chosen_probes(names or None)
+    filling = {name for name, probe in chosen.items() if "fill" in probe.settings()}
     if not filling:
-        raise SettingError(f"--fill has no meaning for {', '.join(wanted)}. Leave it out.")
-    return [PROBES.get(name)(fill=fill) if name in filling else name for name in wanted]
+        raise SettingError(f"--fill has no meaning for {', '.join(chosen)}. Leave it out.")
+    return [
+        type(probe)(**{**probe.settings(), "fill": fill}) if name in filling else probe
+        for name, probe in chosen.items()
+    ]
 
 
 COMMAND = diagnose

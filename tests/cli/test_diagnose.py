@@ -1,6 +1,7 @@
 """`imbalance-lens diagnose`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from imbalance_lens import load_report
 from imbalance_lens.anatomy.fills import FILLS
 from imbalance_lens.cli.diagnose import diagnose
+from imbalance_lens.observer import unasked_probes
 from imbalance_lens.probes import PROBES
+from imbalance_lens.probes.zero_out import ZeroOut
 from imbalance_lens.testing import planted
 
 from .conftest import Ask, Said
@@ -153,25 +156,37 @@ def test_only_the_probes_that_are_named_run(ask_mine: Ask, project: Path):
     assert list(load_report(project / "report.nc").tree.children) == ["logit_norm", "zero_out"]
 
 
+def test_examples_that_the_model_was_trained_on_can_be_shown(ask_mine: Ask, project: Path):
+    ask_mine("--train", "mine:loader", "--max-batches", "2", "--out", "report.nc")
+    report = load_report(project / "report.nc")
+    assert report.tree.attrs["examples"] == 64
+    assert json.loads(report.tree.attrs["settings"]) == {"training_examples": 64}
+
+
 def test_an_unknown_probe(ask_mine: Ask):
     sentence = ask_mine("--probe", "zero-out").sentence()
     assert sentence.startswith("No probe named 'zero-out'. Did you mean 'zero_out'? Known: ")
     assert ask_mine("--probe", "zero-out", "--fill", "mean").sentence() == sentence
 
 
-@pytest.mark.parametrize("fill", FILLS)
+(FILL,) = (part.type.choices for part in diagnose.params if part.name == "fill")  # pyright: ignore
+
+
+@pytest.mark.parametrize("fill", FILL)
 def test_every_fill_can_be_asked_for_and_all_probes_still_run(
     ask_mine: Ask, project: Path, fill: str
 ):
     said = ask_mine("--fill", fill, "--out", "report.nc", "--json")
     tree = load_report(project / "report.nc").tree
     assert json.loads(tree["zero_out"].attrs["settings"])["fill"] == fill
-    assert {*tree.children, *json.loads(said.out)["skipped"]} == set(PROBES.names())
+    answered = {*tree.children, *json.loads(said.out)["skipped"]}
+    assert answered == set(PROBES.names()) - set(unasked_probes())
 
 
-def test_the_fills_are_those_of_the_library():
-    (option,) = (part for part in diagnose.params if part.name == "fill")
-    assert tuple(option.type.choices) == FILLS  # pyright: ignore[reportAttributeAccessIssue]
+def test_the_fills_are_those_that_the_probe_describes():
+    told = re.findall(r'"(\w+)"', (ZeroOut.__doc__ or "").split("fill: ")[1].split("average")[0])
+    assert told == list(FILL)
+    assert set(FILL) <= set(FILLS)
 
 
 def test_a_fill_where_nothing_is_filled(ask_mine: Ask):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imbalance_lens import diagnose
+from imbalance_lens.observer import unasked_probes
 from imbalance_lens.probes import PROBES
 from imbalance_lens.testing import planted
 
@@ -67,5 +68,9 @@ def test_every_probe_has_its_line(ask: Ask):
         assert f"{name} {first}" in " ".join(said.out.split())
 
 
-def test_the_probes_as_json(ask: Ask):
-    assert set(json.loads(ask("probes", "--json").out)) == set(PROBES.names())
+def test_the_probes_that_run_only_when_named_are_marked(ask: Ask):
+    answer = json.loads(ask("probes", "--json").out)
+    assert set(answer) == set(PROBES.names())
+    costly = {name for name, about in answer.items() if about["only_when_named"]}
+    assert costly == set(unasked_probes())
+    assert ask("probes").out.count("named.") == len(costly)
