@@ -17,6 +17,10 @@ class BatchError(ImbalanceLensError, ValueError):
     """A loader gave a batch, or labels, that cannot be used."""
 
 
+class DataError(ImbalanceLensError, ValueError):
+    """A file of a data set is missing, damaged or cannot be fetched; the message names it."""
+
+
 class AnatomyError(ImbalanceLensError, ValueError):
     """The parts of a model could not be found, or the ones given do not fit it."""
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from ..errors import SettingError
+from ..errors import DataError
 from ._mnist import has_training_images
 
 FSDD_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
@@ -26,7 +26,7 @@ def download_missing(folder: Path, *, with_esc10: bool) -> None:
         with_esc10: whether ESC-10 is wanted too.
 
     Raises:
-        SettingError: a source could not be reached or gave something else.
+        DataError: a source could not be reached or gave something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not has_training_images(folder):
@@ -81,8 +81,8 @@ def _unpack(archive: zipfile.ZipFile, target: Path, ending: str) -> Path:
     return target
 
 
-def _failed(url: str, target: Path, error: Exception) -> SettingError:
-    return SettingError(
+def _failed(url: str, target: Path, error: Exception) -> DataError:
+    return DataError(
         f"download=True could not fetch {url} ({error}). Try again with a network, or fetch it "
         f"yourself and put the files into {target}."
     )

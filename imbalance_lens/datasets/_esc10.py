@@ -25,7 +25,7 @@ def read_noise(folder: Path, split: str, *, samples: int, sample_rate: int) -> N
         sample_rate: in Hz; the clips are resampled to it.
 
     Raises:
-        SettingError: there are no clips, or one is damaged; the message names it.
+        DataError: there are no clips, or one is damaged; the message names it.
         MissingPackageError: soundfile is not installed.
     """
     place = folder / "esc10"

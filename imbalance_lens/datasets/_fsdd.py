@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SettingError
+from ..errors import DataError
 from ._disk import missing, unusable
 from ._pairing import Ints
 
@@ -39,7 +39,7 @@ class Recordings:
         """Return the recordings' beginnings (clips, samples), zero-padded, and their lengths.
 
         Raises:
-            SettingError: a file is damaged or is no recording of this set.
+            DataError: a file is damaged or is no recording of this set.
         """
         waves = np.zeros((len(ids), samples), dtype=np.float32)
         lengths = np.empty(len(ids), dtype=np.int64)
@@ -60,7 +60,7 @@ def find_recordings(folder: Path, speakers: str) -> Recordings:
             the test split.
 
     Raises:
-        SettingError: there are none, one is missing, or a split would be empty.
+        DataError: there are none, one is missing, or a split would be empty.
     """
     place = folder / "fsdd" / "recordings"
     paths = sorted(place.glob("*.wav"))
@@ -75,7 +75,7 @@ def find_recordings(folder: Path, speakers: str) -> Recordings:
         known = np.unique(names)
         is_test = np.isin(names, known[len(known) - len(known) // 3 :])
     if is_test.all() or not is_test.any():
-        raise SettingError(
+        raise DataError(
             f"speakers={speakers!r} leaves a split empty: {place} holds takes "
             f"{takes.min()} to {takes.max()} of {len(set(names))} speakers. "
             "Fetch the whole set with download=True into an empty folder."

@@ -42,7 +42,7 @@ def read_mnist(folder: Path) -> Images:
     there, every fifth image of each digit is for testing and the others for training.
 
     Raises:
-        SettingError: a file is missing or cannot be used; the message names it.
+        DataError: a file is missing or cannot be used; the message names it.
     """
     if has_training_images(folder):
         (pixels, digits), (more, more_digits) = _part(folder, "train"), _part(folder, "t10k")
@@ -63,7 +63,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         dimensions: how many the array must have.
 
     Raises:
-        SettingError: the file is damaged or is something else.
+        DataError: the file is damaged or is something else.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

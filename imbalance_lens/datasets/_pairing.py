@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import SettingError
+from ..errors import DataError, SettingError
 
 Ints = NDArray[np.integer]
 Item = tuple[dict[str, Tensor], int]
@@ -79,14 +79,14 @@ def pair(digits: Ints, image_digits: Ints, rng: np.random.Generator) -> Ints:
         (sounds,) positions in `image_digits`.
 
     Raises:
-        SettingError: a digit is said that no image shows.
+        DataError: a digit is said that no image shows.
     """
     chosen = np.empty(len(digits), dtype=np.int64)
     for digit in np.unique(digits):
         sounds = np.flatnonzero(digits == digit)
         images = np.flatnonzero(image_digits == digit)
         if not len(images):
-            raise SettingError(f"No image shows the digit {digit}, which some sounds say.")
+            raise DataError(f"No image shows the digit {digit}, which some sounds say.")
         rounds = math.ceil(len(sounds) / len(images))
         turns = np.concatenate([rng.permutation(images) for _ in range(rounds)])
         chosen[sounds] = turns[: len(sounds)]

@@ -70,8 +70,8 @@ class AVMNIST(PairedDigits):
             ESC-10 from their authors' repositories.
 
     Raises:
-        SettingError: an argument has a value that is not allowed, or a file is missing, damaged
-            or cannot be fetched; the message names it.
+        SettingError: an argument has a value that is not allowed.
+        DataError: a file is missing, damaged or cannot be fetched; the message names it.
         MissingPackageError: torchaudio, or soundfile for `noise="esc10"`, is not installed.
 
     Example:

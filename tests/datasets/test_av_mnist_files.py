@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imbalance_lens.datasets import AVMNIST, _esc10
-from imbalance_lens.errors import MissingPackageError, SettingError
+from imbalance_lens.errors import DataError, MissingPackageError, SettingError
 
 from . import stand_in
 
@@ -174,20 +174,20 @@ DAMAGES = [
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_an_unusable_file_is_named(root, damage):
-    with pytest.raises(SettingError, match=damage(root)):
+    with pytest.raises(DataError, match=damage(root)):
         AVMNIST("train", root=root)
 
 
 def test_one_speaker_cannot_be_split_by_speaker(root):
     for path in root.glob("fsdd/recordings/*_[bc]*_*.wav"):
         path.unlink()
-    with pytest.raises(SettingError, match=r"leaves a split empty: .* takes 0 to 6 of 1 speakers"):
+    with pytest.raises(DataError, match=r"leaves a split empty: .* takes 0 to 6 of 1 speakers"):
         AVMNIST("train", root=root, speakers="disjoint")
 
 
 def test_without_a_folder_both_ways_to_give_one_are_named(monkeypatch):
     monkeypatch.delenv("IMBALANCE_LENS_DATA", raising=False)
-    with pytest.raises(SettingError, match=r"Pass root=... or set .* IMBALANCE_LENS_DATA"):
+    with pytest.raises(DataError, match=r"Pass root=... or set .* IMBALANCE_LENS_DATA"):
         AVMNIST()
 
 
@@ -209,7 +209,7 @@ def test_a_bad_argument_is_named_before_a_file_is_read(arguments, complaint):
 
 
 def test_missing_noise_is_named(root):
-    with pytest.raises(SettingError, match="clips of ESC-10 for the train split should be there"):
+    with pytest.raises(DataError, match="clips of ESC-10 for the train split should be there"):
         AVMNIST("train", root=root, audio_snr_db=0.0, noise="esc10")
 
 
@@ -235,7 +235,7 @@ def test_the_test_split_hears_other_clips(root):
 def test_clips_that_are_too_short_are_told(root):
     pytest.importorskip("soundfile")
     stand_in.write_clips(root / "esc10", seconds=0.5)
-    with pytest.raises(SettingError, match="no clip for the train split holds 8064 samples"):
+    with pytest.raises(DataError, match="no clip for the train split holds 8064 samples"):
         AVMNIST("train", root=root, audio_snr_db=0.0, noise="esc10")
 
 
@@ -244,7 +244,7 @@ def test_a_damaged_clip_is_named(root):
     stand_in.write_clips(root / "esc10")
     clip = next(root.glob("esc10/*/2-*.ogg"))
     clip.write_bytes(b"no sound")
-    with pytest.raises(SettingError, match=f"{clip.name} cannot be used: it is no readable ogg"):
+    with pytest.raises(DataError, match=f"{clip.name} cannot be used: it is no readable ogg"):
         AVMNIST("train", root=root, audio_snr_db=0.0, noise="esc10")
 
 

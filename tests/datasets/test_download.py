@@ -13,7 +13,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from imbalance_lens.datasets import AVMNIST, _download
-from imbalance_lens.errors import SettingError
+from imbalance_lens.errors import DataError
 
 from . import stand_in
 
@@ -89,14 +89,14 @@ def test_everyday_sounds_are_fetched_when_they_are_asked_for(sources, tmp_path):
 def test_a_failing_network_is_told_and_leaves_nothing_half_done(sources, tmp_path):
     (sources / "fsdd.zip").unlink()
     root = tmp_path / "root"
-    with pytest.raises(SettingError, match=r"not fetch http:.*fsdd.zip .*404.* put the files"):
+    with pytest.raises(DataError, match=r"not fetch http:.*fsdd.zip .*404.* put the files"):
         AVMNIST("test", root=root, download=True)
     assert left_in(root) == {"MNIST"}
 
 
 def test_a_failing_source_of_images_is_told(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:1/"])
-    with pytest.raises(SettingError, match=r"download=True could not fetch http://127.0.0.1:1/ "):
+    with pytest.raises(DataError, match=r"download=True could not fetch http://127.0.0.1:1/ "):
         AVMNIST("test", root=tmp_path / "root", download=True)
 
 
@@ -111,7 +111,7 @@ def test_another_archive_is_told_and_nothing_is_unpacked(sources, tmp_path, name
     with zipfile.ZipFile(sources / "fsdd.zip", "w") as file:
         file.writestr(name, "text")
     root = tmp_path / "root"
-    with pytest.raises(SettingError, match=complaint):
+    with pytest.raises(DataError, match=complaint):
         AVMNIST("test", root=root, download=True)
     assert left_in(root) == {"MNIST"}
     assert not list(tmp_path.rglob("outside.wav"))
@@ -119,5 +119,5 @@ def test_another_archive_is_told_and_nothing_is_unpacked(sources, tmp_path, name
 
 def test_a_page_instead_of_an_archive_is_told(sources, tmp_path):
     (sources / "fsdd.zip").write_text("<html>moved</html>")
-    with pytest.raises(SettingError, match="File is not a zip file"):
+    with pytest.raises(DataError, match="File is not a zip file"):
         AVMNIST("test", root=tmp_path / "root", download=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imbalance_lens.datasets._pairing import generator, pair
-from imbalance_lens.errors import SettingError
+from imbalance_lens.errors import DataError
 
 ten_digits = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -23,7 +23,7 @@ def test_pairs_share_the_digit_and_no_image_is_used_twice_more_than_another(rng,
 
 
 def test_a_digit_without_an_image_is_named():
-    with pytest.raises(SettingError, match="No image shows the digit 7"):
+    with pytest.raises(DataError, match="No image shows the digit 7"):
         pair(np.array([3, 7]), np.array([3, 3]), np.random.default_rng(0))
 
 
