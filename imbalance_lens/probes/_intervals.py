@@ -16,7 +16,8 @@ def resampled_means(
     """Return the means of all columns over the same resampled examples.
 
     Args:
-        columns: (examples, columns); a NaN makes the means of its own column NaN.
+        columns: (examples, columns); a NaN, or an infinite number, makes the means of its own
+            column NaN.
         sort_by: the columns, in an order that does not depend on how a user orders anything. The
             rows are sorted by them before any is drawn, so that their order changes nothing.
         resamples: how often as many examples are drawn, with replacement.
@@ -32,8 +33,8 @@ def resampled_means(
     if examples < 2:
         return np.full((resamples, width), np.nan)
     columns = columns[np.lexsort(columns.T[list(sort_by)])]
-    unknown = np.isnan(columns).any(0)
-    known = np.where(unknown, 0.0, columns)  # scipy warns about NaN
+    unknown = ~np.isfinite(columns).all(0)
+    known = np.where(unknown, 0.0, columns)  # numpy and scipy warn about what is not finite
 
     def means(drawn: np.ndarray, axis: int) -> np.ndarray:  # noqa: ARG001 - scipy hands it over
         # Counting how often each example was drawn once serves all columns, in one product.

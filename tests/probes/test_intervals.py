@@ -1,6 +1,7 @@
 """Intervals: of the bootstrap itself, and of what zero_out says with it."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.stats import bootstrap
 
@@ -38,8 +39,9 @@ def test_the_order_of_the_rows_changes_no_draw():
     np.testing.assert_array_equal(one, other)
 
 
-def test_an_unknown_number_makes_its_own_column_unknown_and_no_other():
-    columns = np.array([[1.0, np.nan], [1.0, 0.0]])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_an_unknown_number_makes_its_own_column_unknown_and_no_other(number: float):
+    columns = np.array([[1.0, number], [1.0, 0.0]])
     draws = resampled_means(columns, [0, 1], resamples=5, seed=0)
     assert draws[:, 0].tolist() == [1] * 5
     assert np.isnan(draws[:, 1]).all()
