@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import wraps
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from .batchnorm import is_batchnorm
@@ -20,31 +20,22 @@ _KINDS = {
     **dict.fromkeys(_CONVOLUTIONS, "conv"),
     **dict.fromkeys(("add", "add_", "sub", "sub_"), "sum"),
 }
-# Their channels are the last dimension, whatever came in.
-_CHANNELS_LAST = {
-    "linear",
-    "layer_norm",
-    "rms_norm",
-    "embedding",
-    "multi_head_attention_forward",
-    "scaled_dot_product_attention",
-    *("lstm", "gru", "rnn_tanh", "rnn_relu"),
-}
 _CHANNELS_SECOND = {"batch_norm", "group_norm", "instance_norm", *_CONVOLUTIONS}
-_MOVES_DIMENSIONS = {
-    "transpose",
-    "permute",
-    "swapaxes",
-    "swapdims",
-    "movedim",
-    "moveaxis",
-    "einsum",
+_CHANNELS_LAST = {
+    *("linear", "layer_norm", "rms_norm", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+    *("multi_head_attention_forward", "scaled_dot_product_attention"),
 }
+_MOVES_DIMENSIONS = {"transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis"}
 # What they return counts as made by whoever made what they got.
 _PASSES_ON = {
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
     *("contiguous", "clone", "detach", "to", "float", "half", "bfloat16", "double", "type_as"),
 }
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return a function's own name; those of exported graphs have their overload in it."""
+    return getattr(function, "__name__", "").partition(".")[0]
 
 
 class Made(NamedTuple):
@@ -55,13 +46,13 @@ class Made(NamedTuple):
             as in "layer1.0 (sum)".
         path: path of that module.
         kind: "batchnorm", "conv", "linear", "sum" or "other".
-        channels_last: whether its channels are the last dimension, not the second.
+        channels: dimension in which its channels lie; the second, where nothing tells.
     """
 
     place: str
     path: str
     kind: str
-    channels_last: bool
+    channels: int = 1
 
 
 class Producers:
@@ -91,34 +82,57 @@ class Producers:
 
     def of_outsider(self) -> Made:
         """Return what stands for the maker of an unknown tensor that is used here."""
-        return Made(f"{self._path} (other)".strip(), self._path, "other", False)
+        return Made(f"{self._path} (other)".strip(), self._path, "other")
 
-    def note(self, name: str, args: Sequence[Any], output: Any) -> None:
-        """Take in that a function of this name was called with these arguments."""
+    def note(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        output: Any,
+    ) -> None:
+        """Take in that a function was called with these arguments."""
+        name = name_of(function)
         if name in _PASSES_ON:
             source = self.of(args[0]) if args else None
             if source is not None:
                 self._keep(output, source)
-        else:
-            made = self._described(name, args, output)
-            for tensor in output if isinstance(output, tuple) else (output,):
-                self._keep(tensor, made)
-
-    def _described(self, name: str, args: Sequence[Any], output: Any) -> Made:
+            return
         kind = _KINDS.get(name, "other")
         if kind == "sum" and not _adds_alike(args, output):
             kind = "other"
-        if name in _CHANNELS_LAST:
-            last = True
-        elif name in _CHANNELS_SECOND or name in _MOVES_DIMENSIONS:
-            last = False
-        elif name == "matmul":
-            last = isinstance(args[0], Tensor) and args[0].ndim > 2  # features @ weights
-        else:
-            given = args[0] if args and isinstance(args[0], tuple | list) else args
-            last = any(made.channels_last for made in map(self.of, given) if made)
         what = kind if kind == "sum" else name.rstrip("_")
-        return Made(f"{self._path} ({what})".strip(), self._path, kind, last)
+        place = f"{self._path} ({what})".strip()
+        for tensor in output if isinstance(output, tuple) else (output,):
+            if isinstance(tensor, Tensor):
+                channels = self._channels(name, function, args, kwargs, tensor)
+                self._keep(tensor, Made(place, self._path, kind, channels))
+
+    def _channels(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        output: Tensor,
+    ) -> int:
+        if name in _CHANNELS_SECOND:
+            return 1
+        features_by_weights = name == "matmul" and args[0].ndim > 2
+        if name in _CHANNELS_LAST or features_by_weights:
+            return output.ndim - 1
+        given = args[0] if args and isinstance(args[0], tuple | list) else args
+        known = ((tensor, self.of(tensor)) for tensor in given)
+        source, made = next(((t, made) for t, made in known if made), (None, None))
+        if source is None or made is None:
+            return 1
+        if name in _MOVES_DIMENSIONS:
+            # The function itself says where it moves a dimension, if no two have the same size.
+            sizes = torch.empty(*range(source.ndim), device="meta")
+            return list(function(sizes, *args[1:], **kwargs).shape).index(made.channels)
+        if output.ndim == source.ndim:
+            return made.channels
+        return output.ndim - 1 if made.channels == source.ndim - 1 else 1
 
     def _keep(self, tensor: Any, made: Made) -> None:
         if isinstance(tensor, Tensor):
@@ -128,7 +142,6 @@ class Producers:
         original = module.forward
         normalizes = is_batchnorm(module)
 
-        @wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
             outside, self._path = self._path, path
             try:
@@ -137,12 +150,13 @@ class Producers:
                 self._path = outside
             made = self.of(output)
             if made is None:  # made out of sight, as in a scripted module
-                made = Made(path, path, "other", False)
+                made = Made(path, path, "other")
             if made.path == path:
                 kind = "batchnorm" if normalizes else made.kind
-                self._keep(output, made._replace(place=path, kind=kind))
+                self._keep(output, Made(path, path, kind, made.channels))
             return output
 
+        vars(forward)["__wrapped__"] = original  # for whoever asks for its signature
         return forward
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import NotApplicableError
 from ..observation import Activation
-from ._producers import Made, Producers
+from ._producers import Made, Producers, name_of
 
 _RECTIFIERS = {"relu": "relu", "relu_": "relu", "relu6": "relu6"}
 _SMOOTH = {
@@ -87,31 +88,33 @@ class _Listener(TorchFunctionMode):
         self._producers = producers
         self._examples = examples
         self._batch_statistics = batch_statistics
+        self._calls: Counter[str] = Counter()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").partition(".")[0]  # exported graphs: relu.default
         if self._batch_statistics and func is nn.functional.batch_norm:
             args, kwargs = _with_batch_statistics(args, kwargs)
-        activation = _activation(name, kwargs)
+        activation = _activation(name_of(func), kwargs)
         given = args[0] if args else kwargs.get("input")
         made = self._producers.of(given) if activation else None
         output = func(*args, **kwargs)
         if isinstance(output, Tensor | tuple):
-            self._producers.note(name, args, output)
+            self._producers.note(func, args, kwargs, output)
             if activation and isinstance(output, Tensor):
                 self._hear(activation, made or self._producers.of_outsider(), output)
         return output
 
     def _hear(self, function: str, made: Made, output: Tensor) -> None:
-        if output.ndim < 2 or is_functorch_wrapped_tensor(output):
+        features = output.is_floating_point() and output.ndim > 1
+        if not features or is_functorch_wrapped_tensor(output):
             return
-        channels = output.ndim - 1 if made.channels_last else 1
-        turned = made.channels_last and output.ndim == 3 and output.shape[1] == self._examples
-        batch = 1 if turned and output.shape[0] != self._examples else 0
-        positions = [dim for dim in range(output.ndim) if dim not in (batch, channels)]
+        rows, others = output.shape[:2]
+        # (tokens, batch, channels), as recurrent nets and transformers have it
+        turned = made.channels == output.ndim - 1 == 2 and rows != self._examples == others
+        kept = {1 if turned else 0, made.channels}
+        positions = [dim for dim in range(output.ndim) if dim not in kept]
         with torch.no_grad():
             # Two reductions: a single pass for both ends is several times slower on a CPU.
             highest = output.amax(positions) if positions else output.clone()
@@ -126,8 +129,9 @@ class _Listener(TorchFunctionMode):
         )
 
     def _name(self, place: str, function: str) -> str:
-        calls = sum(name.startswith((f"{place} >", f"{place}#")) for name in self.heard)
-        return f"{place}#{calls} > {function}" if calls else f"{place} > {function}"
+        before = self._calls[place]
+        self._calls[place] += 1
+        return f"{place}#{before} > {function}" if before else f"{place} > {function}"
 
 
 def _activation(name: str, kwargs: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ def is_batchnorm(module: nn.Module) -> bool:
 
     Frozen and home-made layers are recognized by their running statistics.
     """
-    held = {name for name, buffer in module._buffers.items() if buffer is not None}
-    held |= {name for name, parameter in module._parameters.items() if parameter is not None}
-    kind = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    return kind or {"running_mean", "running_var"} <= held
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return True
+    own = {**module._parameters, **module._buffers}
+    return own.get("running_mean") is not None and own.get("running_var") is not None

@@ -1,0 +1,70 @@
+"""What single probes cost, in plain evaluation passes over the same data.
+
+Run with `python -m benchmarks.probes`, or with the names of some probes behind it. Two ResNet-18
+encoders, images of 96 x 96.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.diagnose import CLASSES, SIDE, LateFusion
+from benchmarks.side_by_side import device, measure, show, write
+from imbalance_lens import Anatomy, diagnose
+from imbalance_lens.observer import ProbeChoice
+from imbalance_lens.probes.dead_features import DeadFeatures
+
+VIEWS, BATCH, BATCHES = 2, 8, 12
+VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
+    "dead_features": {
+        "dead_features": DeadFeatures,
+        "dead_features, batch statistics": lambda: DeadFeatures(bn_stats="batch"),
+    },
+}
+"""Probe -> variant -> how it is made."""
+LIMITS = {"dead_features": 1.10}
+
+
+def variants(probes: list[str]) -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    model = LateFusion(VIEWS).to(device()).eval()
+    data = [
+        (
+            *(torch.randn(BATCH, 3, SIDE, SIDE, device=device()) for _ in range(VIEWS)),
+            torch.randint(0, CLASSES, (BATCH,)),
+        )
+        for _ in range(BATCHES)
+    ]
+    who = Anatomy({f"views_{i}": f"nets.{i}" for i in range(VIEWS)}, head="head")
+
+    def plain() -> None:
+        with torch.no_grad():
+            for *inputs, _ in data:
+                model(*inputs)
+
+    def with_probe(make: Callable[[], ProbeChoice]) -> Callable[[], object]:
+        return lambda: diagnose(model, data, who, [make()], progress=False)
+
+    runs: dict[str, Callable[[], object]] = {
+        "plain evaluation": plain,
+        "diagnose, no probe": lambda: diagnose(model, data, who, [], progress=False),
+    }
+    for probe in probes:
+        runs |= {name: with_probe(make) for name, make in VARIANTS[probe].items()}
+    return runs
+
+
+def main() -> None:
+    probes = sys.argv[1:] or list(VARIANTS)
+    title = f"M={VIEWS}, B={BATCH}, {BATCHES} batches of {SIDE} x {SIDE}"
+    rows = measure(variants(probes))
+    show(title, rows, LIMITS)
+    if probes == list(VARIANTS):
+        write("probes" if device().type == "cpu" else "probes_gpu", {title: rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""Activations are heard once each, named after what they were given, and left as they are."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+
+from imbalance_lens.errors import NotApplicableError
+from imbalance_lens.hooks.activations import activations, by_example
+from imbalance_lens.hooks.frozen import frozen
+from imbalance_lens.hooks.patches import patched
+from imbalance_lens.observation import Activation
+from imbalance_lens.testing import assert_passive
+
+BATCH = 4
+
+
+class Model(nn.Module):
+    """What a function of this model and its input says, with some modules to call."""
+
+    def __init__(self, run: Callable[..., Tensor], **modules: nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def heard_in(model: nn.Module, x: Tensor, **settings: bool) -> dict[str, Activation]:
+    model.eval()
+    with torch.no_grad(), activations(model, BATCH, **settings) as heard:
+        model(x)
+    return dict(heard)
+
+
+def only(heard: dict[str, Activation]) -> tuple[str, Activation]:
+    (item,) = heard.items()
+    return item
+
+
+def pictures(channels: int = 3, side: int = 9) -> Tensor:
+    return torch.randn(BATCH, channels, side, side)
+
+
+def resnet() -> nn.Module:
+    model = torchvision.models.resnet18(num_classes=4)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+def test_a_resnet_s_activations_are_told_apart_by_what_they_were_given():
+    heard = heard_in(resnet(), pictures(side=33))
+    blocks = [f"layer{k}.{i}" for k in range(1, 5) for i in range(2)]
+    names = [f"{block}{made} > relu" for block in blocks for made in (".bn1", " (sum)")]
+    assert list(heard) == ["bn1 > relu", *names]
+    assert {each.kind for name, each in heard.items() if "bn1" in name} == {"batchnorm"}
+    assert {each.kind for name, each in heard.items() if "sum" in name} == {"sum"}
+    assert heard["layer2.1 (sum) > relu"].producer == "layer2.1"
+
+
+def test_what_is_heard_is_bitwise_what_storing_every_output_gives():
+    model, x, stored = resnet(), pictures(side=33), []
+    relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
+    assert all(relu.inplace for relu in relus)
+    for relu in relus:
+        relu.register_forward_hook(lambda *call: stored.append(call[2].clone()))
+    with torch.no_grad():
+        plain = model(x)
+        stored.clear()
+        with activations(model, BATCH) as heard:
+            assert torch.equal(model(x), plain)
+    for activation, output in zip(heard.values(), stored, strict=True):
+        assert torch.equal(activation.highest, output.flatten(2).max(2).values)
+        assert torch.equal(activation.lowest, output.flatten(2).min(2).values)
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        nn.ReLU(),
+        nn.ReLU(inplace=True),
+        F.relu,
+        partial(F.relu, inplace=True),
+        torch.relu,
+        torch.relu_,
+        Tensor.relu,
+        Tensor.relu_,
+        torch.ops.aten.relu.default,
+    ],
+)
+def test_every_way_to_call_relu_is_heard_once(relu):
+    model = Model(lambda own, x: relu(own.conv(x)), conv=nn.Conv2d(3, 5, 3))
+    name, activation = only(heard_in(model, pictures()))
+    assert name == "conv > relu"
+    assert (activation.function, activation.rectifies) == ("relu", True)
+    assert activation.highest.shape == (BATCH, 5)
+    assert activation.lowest.min() == 0 < activation.highest.max()
+
+
+@pytest.mark.parametrize(
+    ("capped", "function"),
+    [
+        (nn.ReLU6(), "relu6"),
+        (F.relu6, "relu6"),
+        (partial(F.hardtanh, min_val=0.0, max_val=6.0), "relu6"),
+        (partial(F.hardtanh, min_val=0.0, max_val=2.0), "hardtanh"),
+    ],
+)
+def test_a_relu_with_a_cap_is_a_relu(capped, function):
+    model = Model(lambda own, x: capped(own.conv(x) * 99), conv=nn.Conv2d(3, 5, 3))
+    name, activation = only(heard_in(model, pictures()))
+    assert name == f"(mul) > {function}"
+    assert activation.rectifies
+    assert activation.highest.max() == (2 if function == "hardtanh" else 6)
+
+
+SMOOTH = (nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Mish)
+
+
+@pytest.mark.parametrize("kind", [*SMOOTH, nn.Softplus, nn.Hardswish])
+def test_functions_that_give_no_exact_zeros_are_heard_and_marked(kind):
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), kind())
+    name, activation = only(heard_in(model, pictures()))
+    spelled = {"leakyrelu": "leaky_relu"}.get(kind.__name__.lower(), kind.__name__.lower())
+    assert name == f"0 > {spelled}"
+    assert not activation.rectifies
+
+
+@pytest.mark.parametrize("other", [torch.tanh, torch.sigmoid, nn.Softmax(1), F.hardtanh])
+def test_other_functions_are_not_activations(other):
+    assert heard_in(Model(lambda own, x: other(x)), pictures()) == {}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize(
+    ("run", "name", "kind"),
+    [
+        (lambda own, x: own.conv(x), "conv", "conv"),
+        (lambda own, x: own.bn(x), "bn", "batchnorm"),
+        (lambda own, x: own.frozen(x), "frozen", "batchnorm"),
+        (lambda own, x: own.bn(own.conv(x)), "bn", "batchnorm"),
+        (lambda own, x: own.block(x), "block.1", "batchnorm"),
+        (lambda own, x: own.pool(own.bn(x)), "pool", "other"),
+        (lambda own, x: x + own.bn(x), "(sum)", "sum"),
+        (lambda own, x: torch.add(own.bn(x), x), "(sum)", "sum"),
+        (lambda own, x: own.bn(x).add_(x), "(sum)", "sum"),
+        (lambda own, x: own.bn(x) - x, "(sum)", "sum"),
+        (lambda own, x: own.bn(x) + 1, "(add)", "other"),
+        (lambda own, x: own.bn(x) + x.new_ones(3, 1, 1), "(add)", "other"),
+        (lambda own, x: own.bn(x).mul_(2), "(mul)", "other"),
+        (lambda own, x: F.conv2d(x, own.conv.weight), "(conv2d)", "conv"),
+        (lambda own, x: own.dropout(own.bn(x)), "bn", "batchnorm"),
+        (lambda own, x: own.identity(own.bn(x)), "bn", "batchnorm"),
+        (lambda own, x: own.bn(x).double().contiguous(), "bn", "batchnorm"),
+        (lambda own, x: own.bn.forward(x), "bn", "batchnorm"),
+        (lambda own, x: own.scripted(x), "scripted", "other"),
+        (lambda own, x: x, "(other)", "other"),
+    ],
+)
+def test_an_activation_is_named_after_what_made_its_input(run, name, kind):
+    model = Model(
+        lambda own, x: run(own, x).relu(),
+        conv=nn.Conv2d(3, 3, 3),
+        bn=nn.BatchNorm2d(3),
+        frozen=torchvision.ops.FrozenBatchNorm2d(3),
+        block=nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)),
+        pool=nn.MaxPool2d(2),
+        dropout=nn.Dropout(),
+        identity=nn.Identity(),
+        scripted=torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU())),
+    )
+    found, activation = only(heard_in(model, pictures()))
+    assert found == f"{name} > relu"
+    assert activation.kind == kind
+
+
+def test_a_tensor_is_not_mistaken_for_a_dead_one_at_the_same_address():
+    def run(own, x):
+        for _ in range(20):
+            own.bn(x)
+            assert x.clone().exp().relu().shape == x.shape
+        return x
+
+    heard = heard_in(Model(run, bn=nn.BatchNorm2d(3)), pictures())
+    assert {each.kind for each in heard.values()} == {"other"}
+    assert len(heard) == 20
+
+
+def test_several_calls_in_one_place_are_counted():
+    model = Model(lambda own, x: own.bn(own.bn(x).relu()).relu(), bn=nn.BatchNorm2d(3))
+    assert list(heard_in(model, pictures())) == ["bn > relu", "bn#1 > relu"]
+
+
+def linear(**modules: nn.Module) -> dict[str, nn.Module]:
+    return {"linear": nn.Linear(6, 7), "norm": nn.LayerNorm(7), "bn": nn.BatchNorm1d(5), **modules}
+
+
+@pytest.mark.parametrize(
+    ("run", "channels"),
+    [
+        (lambda own, x: own.linear(x), 7),
+        (lambda own, x: own.norm(own.linear(x)), 7),
+        (lambda own, x: own.dropout(own.linear(x)), 7),
+        (lambda own, x: own.linear(x) * 2 + 1, 7),
+        (lambda own, x: own.linear(x) + own.linear(x), 7),
+        (lambda own, x: torch.cat([own.linear(x), own.linear(x)], -1), 14),
+        (lambda own, x: own.linear(x).transpose(1, 2), 7),
+        (lambda own, x: own.linear(x).transpose(dim0=0, dim1=1).transpose(0, 1), 7),
+        (lambda own, x: own.linear(x)[:, None].permute(0, 3, 1, 2), 7),
+        (lambda own, x: own.bn(x).movedim(1, 2) + 1, 5),
+        (lambda own, x: x @ own.linear.weight.T, 7),
+        (lambda own, x: own.linear.weight @ x.transpose(1, 2), 7),
+        (lambda own, x: own.lstm(x)[0], 8),
+        (lambda own, x: own.attention(x, x, x)[0], 6),
+        (lambda own, x: own.bn(x), 5),
+        (lambda own, x: own.bn(own.linear(x)), 5),
+        (lambda own, x: own.linear(x[:, 0]), 7),
+        (lambda own, x: own.linear(x)[:, :, None], 7),
+    ],
+)
+def test_channels_lie_where_their_maker_puts_them(run, channels):
+    model = Model(
+        lambda own, x: run(own, x).relu(),
+        **linear(
+            dropout=nn.Dropout(),
+            lstm=nn.LSTM(6, 8, batch_first=True),
+            attention=nn.MultiheadAttention(6, 2, batch_first=True),
+        ),
+    )
+    _, activation = only(heard_in(model, torch.randn(BATCH, 5, 6)))
+    assert activation.highest.shape == (BATCH, channels)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_transformer_s_channels_are_found_whether_the_batch_comes_first_or_not(batch_first):
+    model = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(6, 2, 10, batch_first=batch_first),
+        2,
+        enable_nested_tensor=False,
+    )
+    x = torch.randn(BATCH, 5, 6)
+    stored: list[Tensor] = []
+    for layer in model.layers:
+        layer.get_submodule("linear1").register_forward_hook(lambda *call: stored.append(call[2]))
+    heard = heard_in(model, x if batch_first else x.transpose(0, 1))
+    assert list(heard) == [f"layers.{k}.linear1 > relu" for k in range(2)]
+    for activation, output in zip(heard.values(), stored, strict=True):
+        assert torch.equal(activation.highest, output.relu().amax(1 if batch_first else 0))
+
+
+def test_rows_that_belong_to_one_example_are_joined():
+    frames = torch.randn(BATCH, 3, 2, 5, 5)
+    model = Model(lambda own, x: own.conv(x.flatten(0, 1)).relu(), conv=nn.Conv2d(2, 3, 3))
+    _, activation = only(heard_in(model, frames))
+    assert activation.highest.shape == (BATCH * 3, 3)
+    joined = by_example(activation, BATCH)
+    with torch.no_grad():
+        output = model(frames).unflatten(0, (BATCH, 3)).transpose(1, 2).flatten(2)
+    assert torch.equal(joined.highest, output.amax(2))
+    assert torch.equal(joined.lowest, output.amin(2))
+
+
+def test_rows_that_no_example_can_claim_stay():
+    _, activation = only(heard_in(nn.Sequential(nn.Linear(6, 7), nn.ReLU()), torch.randn(6, 6)))
+    assert by_example(activation, BATCH) is activation
+
+
+def test_what_has_no_channels_or_hides_inside_a_transform_is_passed_over():
+    def run(own, x):
+        x.mean().relu()
+        torch.vmap(torch.relu)(x)
+        return x
+
+    assert heard_in(Model(run), pictures()) == {}
+
+
+def test_nothing_is_changed_and_nothing_kept():
+    model, x, calls, outputs = resnet(), pictures(side=33), [], []
+    model.layer1.register_forward_hook(lambda *_: calls.append("foreign"))
+    for relu in (module for module in model.modules() if isinstance(module, nn.ReLU)):
+        relu.register_forward_hook(lambda *call: outputs.append(weakref.ref(call[2])))
+    with assert_passive(model):
+        heard_in(model, x)
+    assert calls == ["foreign"]
+    gc.collect()
+    assert len(outputs) == 17
+    assert [output for output in outputs if output() is not None] == []
+
+
+def test_a_forward_that_somebody_else_put_there_comes_back():
+    model = Model(lambda own, x: own.conv(x).relu(), conv=nn.Conv2d(3, 3, 3))
+    original = model.conv.forward
+    with patched(model.conv, "forward", lambda x: original(x) * 0):
+        before = vars(model.conv)["forward"]
+        _, activation = only(heard_in(model, pictures()))
+        assert vars(model.conv)["forward"] is before
+    assert activation.highest.eq(0).all()
+
+
+def test_an_error_half_way_leaves_nothing_behind():
+    def run(own, x):
+        own.bn(x).relu()
+        raise OSError("half-way")
+
+    model, x = Model(run, bn=nn.BatchNorm2d(3)).eval(), pictures()
+    with assert_passive(model), pytest.raises(OSError, match="half-way"):
+        heard_in(model, x)
+    heard = heard_in(Model(lambda own, x: x.relu()), x)
+    assert len(heard) == 1
+    torch.relu(x)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_compiled_models_are_heard_where_they_run_frozen(part):
+    net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU())
+    inner = torch.compile(net, backend="eager")
+    assert isinstance(inner, nn.Module)
+    inner(pictures())
+    model = nn.Sequential(inner, nn.Flatten()) if part else net
+    with frozen(model), activations(model, BATCH) as heard:
+        model(pictures()) if part else inner(pictures())
+    assert list(heard) == ["0._orig_mod.1 > relu" if part else "1 > relu"]
+
+
+def test_with_batch_statistics_layers_use_those_of_the_batch_and_keep_their_own():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()).eval()
+    nn.init.constant_(model.get_parameter("0.bias"), 0.5)
+    x = pictures() + 9
+    with assert_passive(model):
+        _, activation = only(heard_in(model, x, batch_statistics=True))
+    scaled = (x - x.mean((0, 2, 3), keepdim=True)) / (
+        x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5
+    ).sqrt()
+    torch.testing.assert_close(activation.highest, (scaled + 0.5).relu().amax((2, 3)))
+    _, running = only(heard_in(model, x))
+    assert (running.highest > activation.highest).all()
+
+
+def test_a_batch_without_statistics_is_refused():
+    model, x = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()).eval(), torch.randn(1, 3)
+    with (
+        assert_passive(model),
+        pytest.raises(NotApplicableError, match="one value per channel has no statistics"),
+        activations(model, 1, batch_statistics=True),
+    ):
+        model(x)
