@@ -1,4 +1,4 @@
-"""The residual networks for CIFAR-10 of He et al. (2016, section 4.2), and the images to try them."""
+"""The residual networks for CIFAR-10 of He et al. (2016, section 4.2), and images for them."""
 
 from __future__ import annotations
 
