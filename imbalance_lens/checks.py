@@ -26,6 +26,12 @@ def positive(name: str, value: float) -> None:
         raise SettingError(f"{name} must be above 0; got {value!r}.")
 
 
+def at_least(name: str, value: float, least: float) -> None:
+    """Complain about a number below `least`."""
+    if not value >= least:
+        raise SettingError(f"{name} must be {least} or more; got {value!r}.")
+
+
 def fraction(name: str, value: float) -> None:
     """Complain unless 0 < value < 1."""
     if not 0 < value < 1:
