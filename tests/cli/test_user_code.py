@@ -149,7 +149,7 @@ def test_a_factory_that_gives_no_model(diagnosed, code: str, sentence: str):
         ("def data(): return 3", "net:data gave an int, not an iterable of batches."),
         ("def data(n): ...", "net:data cannot be called without arguments (missing"),
         ("data = 3", "net:data is an int. Name a function without arguments."),
-        ("data = []", "The loader gave no batch."),
+        ("data = []", "The loader gave no batch"),
         ("data = batches(labels=3)", "Label 2 is out of range: the model gives 2 logits"),
         ("data = [torch.ones(4, 3)]", "Net.forward"),
     ],
