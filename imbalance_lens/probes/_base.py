@@ -29,6 +29,8 @@ class Probe(ABC):
     """Whether it also wants the examples that the model was trained on."""
     needs_of_training: ClassVar[tuple[Need, ...] | None] = None
     """What it asks for of those examples; None: the same as of the others."""
+    waits_for_device: ClassVar[bool] = False
+    """Whether a package that it uses waits for the accelerator on the way."""
     needs_whole_batches: ClassVar[bool] = False
     """Whether it compares all examples of a batch, so that parts of one do not add up to it."""
 
