@@ -75,8 +75,7 @@ class DeadFeatures(Probe):
                 "threshold is a share of the examples, above 0 and at most 1; "
                 f"got {self.threshold!r}."
             )
-        if not self.tolerance >= 0:
-            raise SettingError(f"tolerance must be 0 or above; got {self.tolerance!r}.")
+        checks.at_least("tolerance", self.tolerance, 0)
         checks.one_of("bn_stats", self.bn_stats, BN_STATS)
 
     def observe(self, seen: Observation) -> None:
