@@ -147,8 +147,8 @@ class Reliability:
 
     def _bin(self, confidence: Tensor) -> Tensor:
         # In the confidences' own precision, in which 0.2 is the edge 3 / 15.
-        edges = torch.arange(1, self.bins).to(confidence) / self.bins
-        above = confidence.unsqueeze(1) > edges
+        kind = {"device": confidence.device, "dtype": confidence.dtype}
+        above = confidence.unsqueeze(1) > torch.arange(1, self.bins, **kind) / self.bins
         return above.sum(1).masked_fill(confidence.isnan(), -1)
 
     @property
