@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,10 +73,12 @@ def class_indices(labels: Any) -> Tensor:
             "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
         ) from error
     if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+        column = given.ndim == 2 and given.shape[1] == 1
+        way = "One column: use labels.squeeze(1)" if column else "One-hot: use labels.argmax(1)"
         raise BatchError(
             "Labels must be class indices, an integer tensor (batch,); got "
-            f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}. One-hot "
-            "labels: use labels.argmax(1). Other batches: pass split=function."
+            f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}. {way}, and "
+            "integers. Several labels per example, or numbers to predict, are not supported."
         )
     return given.to(torch.int64)
 
@@ -91,6 +92,11 @@ def check_labels(labels: Tensor, classes: int, batch_size: int) -> None:
     if len(labels) != batch_size:
         raise BatchError(
             f"The batch has {batch_size} examples and {len(labels)} labels; give one per example."
+        )
+    if len(labels) and classes == 1:
+        raise BatchError(
+            "The model gives one logit per example. For two classes, pass "
+            "logits=lambda output: torch.cat([0 * output, output], 1)."
         )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         wrong = int(labels.max()) if int(labels.max()) >= classes else int(labels.min())
@@ -121,11 +127,12 @@ class Call:
         return cls({**dict(zip(names, args, strict=True)), **kwargs}, positional=names)
 
     def __call__(self, model: nn.Module) -> Any:
-        """Return the model's output for these inputs."""
+        """Return the model's output for copies of these inputs; a forward may write into them."""
+        inputs = map_tensors(torch.clone, dict(self.inputs))
         if self.packed is not None:
-            return model(_repacked(self.packed, self.inputs))
-        keywords = {n: value for n, value in self.inputs.items() if n not in self.positional}
-        return model(*(self.inputs[name] for name in self.positional), **keywords)
+            return model(_repacked(self.packed, inputs))
+        keywords = {n: value for n, value in inputs.items() if n not in self.positional}
+        return model(*(inputs[name] for name in self.positional), **keywords)
 
     def with_inputs(self, changed: Mapping[str, Any]) -> Call:
         """Return the same call with some inputs exchanged."""
@@ -151,7 +158,7 @@ def bind(model: nn.Module, inputs: Any) -> Call:
         named = {str(key): value for key, value in inputs.items()}
         if _fits(signature, (), named):
             return Call(named)
-        if _fits(signature, (inputs,), {}):
+        if _fits(signature, (inputs,), {}) and not named.keys() & signature.parameters.keys():
             return Call(named, packed=inputs)
     else:
         args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
@@ -178,23 +185,6 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
-
-
-@contextmanager
-def loader_kept(loader: Iterable[Any]) -> Iterator[None]:
-    """Give back the random state of the generators that a DataLoader owns."""
-    owners = [loader, loader.sampler] if isinstance(loader, torch.utils.data.DataLoader) else []
-    generators = {
-        id(generator): generator
-        for generator in (vars(owner).get("generator") for owner in owners)
-        if isinstance(generator, torch.Generator)
-    }
-    states = {key: generator.get_state() for key, generator in generators.items()}
-    try:
-        yield
-    finally:
-        for key, generator in generators.items():
-            generator.set_state(states[key])
 
 
 def _split_mapping(batch: Mapping) -> tuple[Any, Any]:

@@ -32,6 +32,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise SettingError(f"{name} must be {least} or more; got {value!r}.")
 
 
+def whole(name: str, value: object) -> None:
+    """Complain unless `value` is a whole number above zero."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SettingError(f"{name} must be a whole number above 0; got {value!r}.")
+
+
 def fraction(name: str, value: float) -> None:
     """Complain unless 0 < value < 1."""
     if not 0 < value < 1:
@@ -44,8 +50,15 @@ def unique(what: str, name: str, taken: Collection[str]) -> None:
         raise SettingError(f"{what} names {name!r} twice. Name it once.")
 
 
-def modalities(names: Collection[str]) -> None:
-    """Complain unless two or more modalities are named."""
+def modalities(names: Collection[str], reserved: str = "joint") -> None:
+    """Complain unless two or more modalities are named, each by a usable name."""
+    for name in names:
+        if not isinstance(name, str) or not name or "+" in name or name == reserved:
+            raise SettingError(
+                f"{name!r} cannot name a modality: a name is a text that is not empty, not "
+                f"{reserved!r}, and without '+', which joins names. Rename it with "
+                "find_anatomy(..., names={old: new}) or in Anatomy(encoders=...)."
+            )
     if len(names) < 2:
         given = ", ".join(map(repr, names)) or "none"
         raise SettingError(f"Two or more modalities are needed; got {given}.")

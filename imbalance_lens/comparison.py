@@ -13,11 +13,12 @@ from .anatomy import Anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
-from .batches import Split, loader_kept
+from .batches import Split
 from .checkpoints import load_into
 from .errors import CheckpointError, SettingError
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
+from .loaders import loader_kept, pairs
 from .observer import Observer, ProbeChoice, chosen_probes
 from .passes import show, who_is_who
 
@@ -78,19 +79,23 @@ def compare_checkpoints(
         raise SettingError(f"Two or more states are needed to compare; got {len(states)}.")
     inner = unwrap(model)
     compares = chosen_probes([probe])
+    if not all(one.looks_at_training for one in compares.values()):
+        raise SettingError(
+            f"probe={probe!r} does not tell training from held-out examples. Use 'ogr', or "
+            "diagnose each state."
+        )
     logits_of = None if logits is None else checked_logits(logits)
     own = {name: value.detach().clone() for name, value in inner.state_dict().items()}
     with frozen(inner), loader_kept(train), loader_kept(held_out):
-        who = who_is_who(inner, anatomy, held_out, split)
+        who = who_is_who(inner, anatomy, next(pairs(held_out, split))[0] if anatomy is None else ())
         observer = Observer(inner, who, compares, heads)
         try:
             for epoch, state in enumerate(states):
                 _take(inner, own if state in (model, inner) else state, trust=trust)
                 with Replayer(inner, who, logits_of=logits_of) as replayer:
                     for training, loader in ((True, train), (False, held_out)):
-                        show(
-                            loader, replayer, observer, split=split, epoch=epoch, training=training
-                        )
+                        examples = pairs(loader, split)
+                        show(examples, replayer, observer, epoch=epoch, training=training)
         finally:
             _take(inner, own)
     (compared,) = compares.values()

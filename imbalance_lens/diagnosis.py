@@ -16,19 +16,17 @@ from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replay import Replay
 from .anatomy.replayer import Replayer
-from .anatomy.trust import bypassing_inputs, check_replay
-from .batches import Split, loader_kept
+from .anatomy.self_check import Remark, self_check
+from .batches import Split
 from .errors import SignalBypassWarning
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
+from .loaders import iterated, loader_kept, pairs
 from .observer import Observer, ProbeChoice, chosen_probes, unasked_probes
-from .passes import no_batch, show, who_is_who
+from .passes import show, who_is_who
 
 if TYPE_CHECKING:
     from .report import Report
-
-
-_NOTHING = object()
 
 
 def diagnose(
@@ -89,54 +87,39 @@ def diagnose(
 
     chosen = chosen_probes(probes)
     if max_batches is not None:
-        checks.positive("max_batches", max_batches)
+        checks.whole("max_batches", max_batches)
     inner = unwrap(model)
     with frozen(inner), loader_kept(loader), loader_kept(() if train is None else train):
-        batches = _shown(loader, max_batches, progress)
-        first = next(batches, _NOTHING)
-        if first is _NOTHING:
-            raise no_batch()
-        who = who_is_who(inner, anatomy, [first], split)
+        examples = pairs(_shown(loader, max_batches, progress), split)
+        first = next(examples)
+        who = who_is_who(inner, anatomy, first[0])
         observer = Observer(inner, who, chosen, heads)
-        notes: list[str] = []
+        remarks: list[Remark] = []
 
-        def trust(replay: Replay) -> None:
-            check_replay(replay)
-            notes.extend(_bypass_notes(bypassing_inputs(replay), who))
+        def check(replay: Replay) -> None:
+            remarks.extend(self_check(replay))
 
         logits_of = None if logits is None else checked_logits(logits)
         with Replayer(inner, who, logits_of=logits_of) as replayer:
-            everything = itertools.chain([first], batches)
-            show(everything, replayer, observer, split=split, at_first=trust)
+            show(itertools.chain([first], examples), replayer, observer, at_first=check)
             if train is not None and observer.looks_at_training:
-                fitted = _shown(train, max_batches, progress, "train")
-                show(fitted, replayer, observer, split=split, training=True)
+                shown = _shown(train, max_batches, progress, "train")
+                fitted = pairs(shown, split, name="The loader of training examples")
+                show(fitted, replayer, observer, training=True)
         datasets = observer.datasets()
-    for note in notes:
-        warnings.warn(note, SignalBypassWarning, stacklevel=2)
+    for sentence in (remark.sentence for remark in remarks if remark.warns):
+        warnings.warn(sentence, SignalBypassWarning, stacklevel=2)
     return Report.build(
         datasets,
         model=type(inner).__name__,
         anatomy=who,
         readout=observer.readout,
         skipped={**observer.skipped, **(unasked_probes() if probes is None else {})},
-        notes=notes,
+        notes=[remark.sentence for remark in remarks] + observer.notes,
         examples=observer.examples,
         settings={"training_examples": observer.training_examples},
         torch_version=str(torch.__version__),
     )
-
-
-def _bypass_notes(inputs: tuple[str, ...], anatomy: Anatomy) -> list[str]:
-    if not inputs:
-        return []
-    named = ", ".join(map(repr, inputs))
-    sites = ", ".join(path for paths in anatomy.sites.values() for path in paths)
-    return [
-        f"The input {named} reaches the logits past {sites}, so leaving a modality out does not "
-        "leave out all of its signal. Name later modules in Anatomy(sites=...), or score at the "
-        "inputs with sites={modality: ('input:name',)}."
-    ]
 
 
 def _shown(
@@ -146,10 +129,10 @@ def _shown(
 
     try:
         total = len(loader)  # pyright: ignore[reportArgumentType]
-    except TypeError:
+    except (TypeError, NotImplementedError):
         total = None
     if total is not None and most is not None:
         total = min(total, most)
     disable = None if progress is None else not progress
-    batches = itertools.islice(loader, most)
+    batches = itertools.islice(iterated(loader), most)
     return iter(tqdm(batches, total=total, desc=name, unit="batch", disable=disable))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +14,14 @@ from .anatomy import Anatomy
 from .anatomy.outputs import LogitsOf, checked_logits
 from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
+from .anatomy.self_check import self_check
 from .anatomy.sites import Recording
-from .batches import Call, Split, class_indices, loader_kept
-from .errors import NotAttachedError
+from .batches import Call, Split, class_indices
+from .errors import NotAttachedError, SignalBypassWarning
 from .hooks.clock import Schedule, every
 from .hooks.taps import around_call
 from .hooks.wrappers import is_compiled, unwrap
+from .loaders import loader_kept, pairs
 from .observer import Observer, ProbeChoice, chosen_probes
 from .passes import show
 from .registry import unknown
@@ -94,6 +97,7 @@ class Lens:
         self._recorded: Recording | None = None
         self._pending: tuple[Call, Recording, int] | None = None
         self._passes = 0
+        self._checked = False
         self.steps = 0
         self.epochs = 0
 
@@ -134,6 +138,11 @@ class Lens:
             )
         with self._replayer:
             replay = self._replayer.replay(call, recorded)
+            if not self._checked:
+                self._checked = True
+                for sentence, warns in self_check(replay.again(call)):
+                    if warns:
+                        warnings.warn(sentence, SignalBypassWarning, stacklevel=3)
             given = class_indices(labels)
             self._observer.see(replay, given, step=self.steps, epoch=self.epochs, live=True)
 
@@ -157,10 +166,9 @@ class Lens:
         """
         with loader_kept(loader), self._replayer:
             show(
-                loader,
+                pairs(loader, split),
                 self._replayer,
                 self._observer,
-                split=split,
                 epoch=self.epochs,
                 training=training,
                 comparing=True,

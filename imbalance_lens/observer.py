@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from . import checks
 from .anatomy import Anatomy
 from .anatomy.gradients import encoder_gradients
-from .anatomy.readout import Heads, Readout, choose_readout, read_logits
+from .anatomy.readout import ADDITIVE, Heads, Readout, choose_readout, read_logits
 from .anatomy.replay import Replay
 from .batches import check_labels
 from .errors import BatchError, NotApplicableError, SettingError
@@ -108,6 +109,7 @@ class Observer:
         self.probes = dict(probes)
         self._heads = heads
         self._classes = 0
+        self._rests: list[Tensor] = []
         self.skipped: dict[str, str] = {}
         self.readout: Readout | None = None
         self.examples = 0
@@ -147,7 +149,10 @@ class Observer:
         self.examples += 0 if training else batch
         self.training_examples += batch if training else 0
         if len(labels) or Need.LABELS in self._needs(self.probes):
-            check_labels(labels, classes, batch) if len(labels) else self._skip(Need.LABELS)
+            if len(labels):
+                check_labels(labels, classes, batch)
+            else:
+                self._skip(Need.LABELS)
         looking = self._looking(step, training, live, comparing)
         given = self._given(replay, labels, looking, training)
         seen = Observation(
@@ -176,6 +181,18 @@ class Observer:
         """Whether any probe wants the examples that the model was trained on."""
         return any(probe.looks_at_training for probe in self.probes.values())
 
+    @property
+    def notes(self) -> list[str]:
+        """What the batches after the first have shown to be otherwise than it did."""
+        worst = float(torch.stack(self._rests).nan_to_num().max()) if self._rests else 0.0
+        if worst <= ADDITIVE:
+            return []
+        return [
+            "The head adds up on the first batch and not on every other (what is left over: "
+            f"{worst:.2g} of the logits), so the logits of one modality alone are a mixture. "
+            "Shuffle the examples, or pass heads=."
+        ]
+
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the answer of every probe that has one, by name."""
         answers = {}
@@ -199,6 +216,10 @@ class Observer:
             self.readout = choose_readout(replay, self._heads)
         if Need.MODALITY_LOGITS in needs and self.readout is not None:
             given["modality_logits"] = _detached(read_logits(self.readout, replay, self._heads))
+            if self.readout.kind == "linear_split":
+                parts = sum(given["modality_logits"].values())
+                rest = (replay.logits_all - parts).detach().norm() / replay.logits_all.norm()
+                self._rests.append(rest)
         if Need.FEATURES in needs:
             given["features"] = _detached(replay.features)
         if Need.COALITIONS in needs:

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree
 
+from .errors import BatchError
+
 _ATOMS = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, torch.device, type)
 
 
@@ -93,8 +95,24 @@ def _rebuilt_tuple(old: tuple, items: list) -> tuple:
 def _refilled(function: Callable[[Tensor], Any], old: Any) -> Any:
     new = copy.copy(old)
     for key in list(old) if isinstance(old, Mapping) else range(len(old)):
-        new[key] = map_tensors(function, old[key])
+        put(new, key, map_tensors(function, old[key]), copied_from=old)
     return new
+
+
+def put(new: Any, key: Any, value: Any, *, copied_from: Any) -> None:
+    """Set an entry of a copied container, and see that the original keeps its own.
+
+    Raises:
+        BatchError: the copy shares its entries with the original.
+    """
+    before = copied_from[key]
+    new[key] = value
+    if value is not before and copied_from[key] is value:
+        copied_from[key] = before
+        raise BatchError(
+            f"A {type(new).__name__} shares its entries with its copies, so none can be changed "
+            "safely. Give a dict, or let its __copy__ copy the entries too."
+        )
 
 
 def _with_attributes(function: Callable, old: Any, values: Mapping[str, Any]) -> Any:

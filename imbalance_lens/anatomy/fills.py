@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import AnatomyError, NotApplicableError
+from ..errors import NotApplicableError
 from ..trees import carries_signal, map_tensors, tensors
 from .sites import Recorded, Site, item_of
 
@@ -46,7 +46,6 @@ class Fill:
             made: the call that gave them; None where they are an input of the model.
 
         Raises:
-            AnatomyError: "mean", "permute" or "shift", and the first dimension is no batch.
             NotApplicableError: the fill is not defined for these features.
         """
         if made is None:
@@ -71,15 +70,22 @@ class Fill:
         if tensor.ndim == 0 or len(tensor) != self.examples:
             if not carries_signal(tensor):
                 return tensor.clone()
-            raise AnatomyError(
+            if tensor.ndim and len(tensor) and len(tensor) % self.examples == 0:
+                return self._frame_wise(modality, order, tensor)
+            raise NotApplicableError(
                 f"The features of {modality!r} have shape {tuple(tensor.shape)}, whose first "
                 f"dimension is not the batch of {self.examples}. Use fill='zero', or name a later "
-                "site."
+                "site"
             )
         if self.kind != "mean":
             return tensor[order.to(tensor.device)]
         is_signal = carries_signal(tensor)
         return tensor.mean(0, keepdim=True).expand_as(tensor).clone() if is_signal else tensor
+
+    def _frame_wise(self, modality: str, order: Tensor, tensor: Tensor) -> Tensor:
+        """Treat rows as frames: those of one example follow each other, as `flatten` puts them."""
+        frames = tensor.unflatten(0, (self.examples, -1))
+        return self._row_wise(modality, order, frames).flatten(0, 1)
 
     def _check_input(self, modality: str, site: Site, tree: Any) -> None:
         moves = self.kind in ("permute", "shift")

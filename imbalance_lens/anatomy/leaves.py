@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..batches import Call
-from ..trees import map_tensors, tensors
+from ..trees import map_tensors, put, tensors
 
 
 def leaves(call: Call) -> dict[str, list[Tensor]]:
@@ -61,7 +61,7 @@ def _mapped(function: Callable[[str, Tensor], Tensor], name: str, tree: Any) -> 
         return map_tensors(partial(function, name), tree)
     filled: Any = copy.copy(tree)
     for key in list(tree):
-        filled[key] = _mapped(function, f"{name}.{key}", tree[key])
+        put(filled, key, _mapped(function, f"{name}.{key}", tree[key]), copied_from=tree)
     return filled
 
 

@@ -37,12 +37,13 @@ def find_logits(output: Any, modalities: Iterable[str], without: Callable[[str],
     if named is not None:
         return named
     parts = tensors(output)
-    flat = [i for i, part in enumerate(parts) if carries_signal(part) and part.ndim == 2]
-    if len(flat) > 1:
-        flat = _distinct(flat, parts)
-    if len(flat) > 1:
-        flat = _reached_by_most(flat, parts, map(without, modalities))
-    if len(flat) != 1:
+    rows = [i for i, part in enumerate(parts) if carries_signal(part) and part.ndim]
+    if len(rows) > 1:
+        rows = _distinct(rows, parts)
+    if len(rows) > 1:
+        rows = _reached_by_most(rows, parts, map(without, modalities))
+    flat = [i for i in rows if parts[i].ndim == 2]
+    if len(flat) != 1 or len(rows) != 1:
         shapes = ", ".join(str(tuple(part.shape)) for part in parts) or "no tensor"
         raise BatchError(
             f"The model's output ({type(output).__name__} of {shapes}) has "
@@ -75,6 +76,8 @@ def checked_logits(logits_of: LogitsOf) -> LogitsOf:
 def _named_logits(output: Any) -> LogitsOf | None:
     if isinstance(output, Mapping) and "logits" in output:
         return checked_logits(lambda output: output["logits"])
+    if isinstance(output, tuple) and "logits" in getattr(output, "_fields", ()):
+        return checked_logits(lambda output: output.logits)
     if dataclasses.is_dataclass(output) and "logits" in {
         field.name for field in dataclasses.fields(output)
     }:

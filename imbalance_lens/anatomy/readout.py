@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import checks
-from ..errors import BatchError
+from ..errors import BatchError, SettingError
 from ..formulas import additivity_gap
 from .replay import Replay
 
@@ -56,8 +56,7 @@ def choose_readout(replay: Replay, heads: Heads | None = None) -> Readout:
     """Decide from one batch how unimodal logits are read; costs M + 1 passes of the head.
 
     Args:
-        replay: two or more examples, else nothing can be told apart and the answer is the same
-            as for a head that adds up or not, with every modality identifiable.
+        replay: two or more examples, else every modality counts as identifiable.
         heads: unimodal heads; they win.
 
     Raises:
@@ -65,12 +64,20 @@ def choose_readout(replay: Replay, heads: Heads | None = None) -> Readout:
     """
     if heads is not None:
         checks.same_modalities("heads", heads, replay.modalities)
+        for modality, head in heads.items():
+            if not callable(head):
+                raise SettingError(
+                    f"The head of {modality!r} is a {type(head).__name__}. Give a module or a "
+                    "function, from features to logits."
+                )
         return Readout("heads", float("nan"), dict.fromkeys(replay.modalities, True))
     none = replay.logits(())
     alone = {modality: replay.logits({modality}) for modality in replay.modalities}
     gap = float(additivity_gap(replay.logits_all, none, alone))
     if gap <= ADDITIVE:
         return Readout("linear_split", gap, dict.fromkeys(replay.modalities, True))
+    if replay.examples < 2:
+        return Readout("zero_out", gap, dict.fromkeys(replay.modalities, True))
     identifiable = {modality: _identifiable(replay, modality) for modality in replay.modalities}
     return Readout("zero_out", gap, identifiable)
 

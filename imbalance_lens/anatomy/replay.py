@@ -64,7 +64,7 @@ class Replay:
 
     def __init__(
         self,
-        stage: Stage,
+        replayer: Stage,
         call: Call,
         recorded: Recording,
         output: Any,
@@ -72,7 +72,7 @@ class Replay:
         start: Buffers | None = None,
         heard: Mapping[str, Activation] | None = None,
     ) -> None:
-        self._stage = stage
+        self._replayer = replayer
         self.call = call
         self._start = start
         self._recorded = recorded
@@ -88,12 +88,22 @@ class Replay:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities, in the anatomy's order."""
-        return self._stage.anatomy.modalities
+        return self._replayer.anatomy.modalities
+
+    @property
+    def sites(self) -> Mapping[str, tuple[str, ...]]:
+        """Where each modality's signal is read, as the anatomy writes it."""
+        return self._replayer.anatomy.sites
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the inputs that feed each modality, where that is known."""
+        return self._replayer.anatomy.inputs
 
     @property
     def claimed_inputs(self) -> set[str]:
         """The inputs of the model that are sites themselves."""
-        return {site.input for sites in self._stage.wiring.inputs.values() for site in sites}
+        return {site.input for sites in self._replayer.wiring.inputs.values() for site in sites}
 
     @property
     def signals(self) -> dict[str, tuple[Tensor, ...]]:
@@ -128,12 +138,13 @@ class Replay:
         checks.one_of("bn_stats", bn_stats, BN_STATS)
         if bn_stats not in self._heard:
             with self._recorded.autocast():
-                self._heard[bn_stats] = self._stage.listen(
+                self._heard[bn_stats] = self._replayer.listen(
                     self.call, self._start, batch_statistics=bn_stats == "batch"
                 )
         return {
             place: replace(
-                by_example(heard, self.examples), modality=self._stage.anatomy.owner(heard.producer)
+                by_example(heard, self.examples),
+                modality=self._replayer.anatomy.owner(heard.producer),
             )
             for place, heard in self._heard[bn_stats].items()
         }
@@ -185,7 +196,15 @@ class Replay:
         def stand_in(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:
             return tree if modality in present else filled(modality, site, tree, made)
 
-        return self._run(stand_in, call)
+        try:
+            return self._run(stand_in, call)
+        except Exception as error:
+            absent = [repr(name) for name in self.modalities if name not in present]
+            error.add_note(
+                f"(while {type(self._replayer.model).__name__} ran on recorded features, with "
+                f"{' and '.join(absent) or 'nothing'} absent, fill={fill!r})"
+            )
+            raise
 
     def fuse(self, signals: Mapping[str, Sequence[Tensor]]) -> Tensor:
         """Return the logits for other features; differentiable where gradients are enabled.
@@ -208,17 +227,25 @@ class Replay:
 
     def parameters(self, modality: str) -> Iterator[nn.Parameter]:
         """Yield the parameters that only this modality's encoder owns."""
-        return self._stage.anatomy.parameters(self._stage.model, modality)
+        return self._replayer.anatomy.parameters(self._replayer.model, modality)
 
     def with_graph(self) -> Replay:
         """Return the replay of the same inputs with the graph from parameters to logits."""
-        return self._stage.capture(self.call, graph=True)
+        return self._replayer.capture(self.call, graph=True)
+
+    def again(self, call: Call) -> Replay:
+        """Return the replay of other inputs."""
+        return self._replayer.capture(call)
+
+    def disturb(self, call: Call) -> None:
+        """Run the whole model on other inputs, as somebody else might between two replays."""
+        call(self._replayer.model)
 
     def _without(self, modality: str) -> Any:
         return self.rerun([name for name in self.modalities if name != modality])
 
     def _run(self, stand_in: StandIn, call: Call | None = None) -> Any:
-        if not self._stage.is_open:
+        if not self._replayer.is_open:
             raise NotAttachedError(
                 "The replay is over: the model may have changed since. Ask while the replayer is "
                 "open; a probe asks in observe."
@@ -228,13 +255,16 @@ class Replay:
         def answer(target: Target, index: int) -> Any:
             return self._answer(target, index, stand_in)
 
-        with self._stage.at(self._start), self._stage.wiring.answering(answer, self._recorded):
-            return call(self._stage.model)
+        with (
+            self._replayer.at(self._start),
+            self._replayer.wiring.answering(answer, self._recorded),
+        ):
+            return call(self._replayer.model)
 
     def _answer(self, target: Target, index: int, stand_in: StandIn) -> Any:
         made = self._recorded.calls[target][index]
         tree = map_tensors(torch.clone, made.output)
-        for claim in self._stage.wiring.claims[target]:
+        for claim in self._replayer.wiring.claims[target]:
             if claim.covers(index):
                 own = item_of(tree, claim.site)
                 other = stand_in(claim.modality, claim.site, own, made)
@@ -245,7 +275,7 @@ class Replay:
         return call.with_inputs(
             {
                 site.input: stand_in(modality, site, call.inputs[site.input], None)
-                for modality, sites in self._stage.wiring.inputs.items()
+                for modality, sites in self._replayer.wiring.inputs.items()
                 for site in sites
             }
         )

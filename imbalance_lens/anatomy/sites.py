@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import AnatomyError
 from ..hooks.patches import patched
 from ..hooks.precision import ambient_autocast
-from ..trees import carries_signal, clone, map_tensors, tensors
+from ..trees import carries_signal, clone, map_tensors, put, tensors
 from .types import Anatomy
 
 _INPUT = "input:"
@@ -107,6 +107,12 @@ class Wiring:
     """
 
     def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+        modules = dict(model.named_modules(remove_duplicate=False))
+        parts = (part for held in anatomy.parts.values() for part in held)
+        for path in (*parts, *([anatomy.head] if anatomy.head else [])):
+            site = Site.parse(path)
+            if not site.input and site.target not in modules:
+                _resolve(model, site.target)
         self.claims: dict[Target, list[Claim]] = {}
         self.inputs: dict[str, list[Site]] = {}
         for modality, paths in anatomy.sites.items():
@@ -174,6 +180,8 @@ def check_recorded(recorded: Recording, claims: Mapping[Target, list[Claim]]) ->
                 f"{target.path!r} was not called when the model ran. Name a module that forward "
                 "calls (not a container such as ModuleList), or a method."
             )
+        for call in range(len(calls)):
+            _check_one_owner(target, [c for c in claims[target] if c.covers(call)])
         for claim in claims[target]:
             mine = [made for call, made in enumerate(calls) if claim.covers(call)]
             if not mine:
@@ -187,6 +195,17 @@ def check_recorded(recorded: Recording, claims: Mapping[Target, list[Claim]]) ->
                         f"(it is a {type(made.output).__name__}), so it cannot be replaced. Name "
                         "the module that gives the features."
                     )
+
+
+def _check_one_owner(target: Target, claims: list[Claim]) -> None:
+    items = [claim.site.item for claim in claims]
+    if len(set(items)) < len(items) or (None in items and len(items) > 1):
+        owners = " and ".join(repr(claim.modality) for claim in claims)
+        raise AnatomyError(
+            f"One call of {target.path!r} cannot stand for {owners} at once: leaving one out would "
+            f"leave out both. Tell its calls apart with '{target.path}#0', '{target.path}#1', or "
+            f"the parts of its output with '{target.path}[0]', '{target.path}[1]'."
+        )
 
 
 def item_of(output: Any, site: Site) -> Any:
@@ -218,7 +237,7 @@ def with_item(output: Any, site: Site, value: Any) -> Any:
         return type(output)(*items) if hasattr(output, "_fields") else tuple(items)
     changed = copy.copy(output)
     if isinstance(output, Mapping):
-        changed[site.item] = value  # pyright: ignore[reportIndexIssue]
+        put(changed, site.item, value, copied_from=output)
     elif isinstance(output, list):
         changed[int(site.item)] = value
     else:

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from .. import checks
-from ..errors import AnatomyError
+from ..errors import AnatomyError, SettingError
 from ..hooks.wrappers import unwrap
+from ..schema import JOINT
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,19 @@ class Anatomy:
     evidence: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.modalities(self.encoders)
+        checks.modalities(self.encoders, reserved=JOINT)
+        for modality, path in self.encoders.items():
+            if not isinstance(path, str):
+                raise SettingError(
+                    f"The encoder of {modality!r} is given as a {type(path).__name__}. Give its "
+                    "path in the model, such as 'audio_net'."
+                )
         own = {modality: (path,) for modality, path in self.encoders.items()}
         for name in ("sites", "parts"):
             given = getattr(self, name)
             checks.no_strangers(name, given, self.encoders)
-            object.__setattr__(self, name, {**own, **given})
+            several = {m: (held,) if isinstance(held, str) else held for m, held in given.items()}
+            object.__setattr__(self, name, {**own, **several})
 
     @property
     def modalities(self) -> tuple[str, ...]:

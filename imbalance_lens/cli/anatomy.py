@@ -22,11 +22,12 @@ def anatomy(model_name: str, data_name: str, as_json: bool) -> str:
     The first batch goes through the model; what flows where tells who is who. The last lines
     show what to write where the answer is wrong.
     """
-    from ..anatomy import explain
-    from ..passes import who_is_who
+    from ..anatomy import explain, find_anatomy
+    from ..loaders import pairs
 
     model = model_from(model_name)
-    found = who_is_who(model, None, loader_from(data_name))
+    inputs, _ = next(pairs(loader_from(data_name), name=data_name))
+    found = find_anatomy(model, inputs)
     if as_json:
         return json_text({f.name: getattr(found, f.name) for f in dataclasses.fields(found)})
     return str(explain(found, model))

@@ -6,10 +6,14 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import AnatomyError
 
 
 @contextmanager
@@ -17,10 +21,16 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """Run the block in eval mode without gradients, and give back everything as it was.
 
     Given back, also after an error: every train/eval flag, every buffer (values and identity),
-    and the random state of Python, numpy, the CPU and all CUDA devices in use. Compiled parts
-    run eagerly inside, since hooks and patches added after compilation would be ignored.
+    every plain attribute of a module, and the random state of Python, numpy, the CPU and all CUDA
+    devices in use. Compiled parts run eagerly inside, since hooks and patches added after
+    compilation would be ignored.
+
+    Raises:
+        AnatomyError: the model has lazy layers that have not seen data.
     """
+    _check_no_lazy_layer(model)
     flags = [(module, module.training) for module in model.modules()]
+    attributes = [(module, _plain_attributes(module)) for module in model.modules()]
     buffers = Buffers(model)
     with ExitStack() as stack:
         stack.enter_context(random_state_kept())
@@ -28,9 +38,14 @@ def frozen(model: nn.Module) -> Iterator[None]:
         if "torch._dynamo" in sys.modules:  # not loaded: nothing was compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
-            model.eval()
+            for module, _ in flags:
+                module.training = False  # not eval(), which some layers use to merge their weights
             yield
         finally:
+            for module, before in attributes:
+                for name in _plain_attributes(module).keys() - before.keys():
+                    del module.__dict__[name]
+                module.__dict__.update(before)
             for module, training in flags:
                 module.training = training
             buffers.restore()
@@ -73,6 +88,22 @@ class Buffers:
             module._buffers[name] = buffer
             if _changed(buffer, copy, version):
                 buffer.copy_(copy)
+
+
+_INTERNAL = frozenset(vars(nn.Module()))
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in _INTERNAL}
+
+
+def _check_no_lazy_layer(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise AnatomyError(
+                f"{name!r} belongs to a lazy layer that has not seen data, so the model is not "
+                "complete yet. Run it once on a batch first."
+            )
 
 
 def _version(buffer: Tensor) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from imbalance_lens.anatomy.find import find_anatomy
 from imbalance_lens.anatomy.replayer import Replayer
-from imbalance_lens.anatomy.trust import bypassing_inputs, check_replay
+from imbalance_lens.anatomy.self_check import bypassing_inputs, check_replay
 from imbalance_lens.batches import bind
 from imbalance_lens.errors import AnatomyError, BatchError, UnknownNameError
 from imbalance_lens.hooks.wrappers import unwrap

@@ -116,13 +116,14 @@ def test_hooks_of_others_survive_and_see_the_passes():
 
     find_anatomy(model, vectors(64))
 
-    assert seen == {"audio": 3, "head": 3}  # watched, recorded, replayed; two examples each
-    assert rows == [2, 2, 2]
+    # watched, recorded, replayed, run on other examples, replayed again, and with them exchanged
+    assert seen == {"audio": 6, "head": 6}
+    assert rows == [2] * 6
     model(*vectors(4))
-    assert seen == {"audio": 4, "head": 4}
+    assert seen == {"audio": 7, "head": 7}
 
 
-def test_the_encoders_run_twice_only():
+def test_the_encoders_run_three_times_only():
     model = LateConcat()
     runs = []
     original = model.audio_net[0].forward
@@ -130,7 +131,7 @@ def test_the_encoders_run_twice_only():
 
     find_anatomy(model, vectors(64))
 
-    assert runs == [2, 2]
+    assert runs == [2, 2, 2]  # watched, recorded, and on other examples
 
 
 def test_a_batch_that_cannot_be_cut_is_used_whole():

@@ -6,7 +6,7 @@ import torch
 from imbalance_lens import Anatomy
 from imbalance_lens.anatomy.readout import choose_readout, read_logits
 from imbalance_lens.anatomy.replayer import Replayer
-from imbalance_lens.anatomy.trust import bypassing_inputs, check_replay
+from imbalance_lens.anatomy.self_check import bypassing_inputs, check_replay
 from imbalance_lens.batches import bind
 from imbalance_lens.hooks.wrappers import unwrap
 from imbalance_lens.testing import assert_passive

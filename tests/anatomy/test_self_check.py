@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imbalance_lens.anatomy.trust import bypassing_inputs, check_replay
+from imbalance_lens.anatomy.self_check import bypassing_inputs, check_replay
 from imbalance_lens.errors import AnatomyError
 from tests.anatomy.golden_models import Concat, Passing, capture
 

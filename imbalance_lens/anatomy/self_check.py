@@ -1,0 +1,171 @@
+"""Whether a replay can be trusted: what is tried before its numbers are used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..batches import Call
+from ..errors import AnatomyError
+from ..trees import carries_signal, map_tensors, tensors
+from .leaves import batch_size, first_rows
+from .replay import Replay
+
+FEW = 2
+"""Examples that the tries are made with: enough to exchange."""
+
+
+class Remark(NamedTuple):
+    """A sentence on a replay, and whether its numbers are to be taken with care."""
+
+    sentence: str
+    warns: bool
+
+
+def self_check(replay: Replay) -> list[Remark]:
+    """Try a replay on a few examples of its batch before it is used.
+
+    Costs a pass of two examples through the model, and some of fusion and head.
+
+    Returns:
+        What could not be tried, and which inputs reach the logits past the sites.
+
+    Raises:
+        AnatomyError: its numbers would be wrong; the message says why.
+    """
+    few = _of_few(replay)
+    check_replay(few)
+    if _exchanged(few.call, list(few.call.inputs)) is None:
+        sentence = (
+            "Whether the encoders catch the whole signal could not be tried: the first batch has "
+            "no two examples to exchange, or its inputs are no tensors (batch, ...)."
+        )
+        return [Remark(sentence, warns=False)]
+    return _bypasses(few)
+
+
+def check_replay(replay: Replay) -> None:
+    """Complain unless the replay with all modalities present gives the model's own logits.
+
+    Args:
+        replay: of the model's own pass.
+
+    Raises:
+        AnatomyError: it does not; the model is random, or keeps state.
+    """
+    if not repeats(replay):
+        raise AnatomyError(
+            "Replaying the encoders' outputs does not give the model's own logits: in eval mode "
+            f"the model is random or keeps state between passes. {_AT_INPUTS}"
+        )
+    if leaves_traces(replay):
+        raise AnatomyError(
+            "The model reads something that an encoder leaves behind besides its output (an "
+            f"attribute, say), which a replay cannot put back. {_AT_INPUTS}"
+        )
+
+
+def repeats(replay: Replay) -> bool:
+    """Say whether fusion and head give the model's own logits again."""
+    own = replay.logits_all
+    again = replay.logits_of(replay.rerun(replay.modalities))
+    if again.shape != own.shape or not own.numel():
+        return again.shape == own.shape
+    scale = float(own.abs().max().clamp_min(1.0).nan_to_num())
+    return torch.allclose(again, own, rtol=_CLOSE, atol=_CLOSE * scale, equal_nan=True)
+
+
+def leaves_traces(replay: Replay) -> bool:
+    """Say whether the replay is another one once the model has run on other examples."""
+    other = _exchanged(replay.call, list(replay.call.inputs))
+    if other is None:
+        return False
+    try:
+        replay.disturb(other)
+    except Exception:  # a model may refuse unsorted lengths, say, with any error of its own
+        return False
+    return not repeats(replay)
+
+
+def bypassing_inputs(replay: Replay) -> tuple[str, ...]:
+    """Return the inputs that reach the logits past every site, by exchanging examples.
+
+    Inputs that are sites themselves are not asked, and a batch of one has nothing to exchange.
+    """
+    asked = [name for name in replay.call.inputs if name not in replay.claimed_inputs]
+    if not asked or _leak(asked, replay) is False:
+        return ()
+    return tuple(name for name in asked if _leak([name], replay))
+
+
+_CLOSE = 1e-4
+"""Relative to the largest logit, or to 1 where that is smaller."""
+
+_AT_INPUTS = "Make it repeatable, or score at the inputs with sites={modality: ('input:name',)}."
+
+
+def _of_few(replay: Replay) -> Replay:
+    if batch_size(replay.call) <= FEW:
+        return replay
+    try:
+        return replay.again(first_rows(replay.call, FEW))
+    except Exception:  # not the batch was cut, or the model needs more examples
+        return replay
+
+
+def _leak(names: Collection[str], replay: Replay) -> bool | None:
+    """Say whether exchanged inputs change the logits; None where that cannot be tried."""
+    other = _exchanged(replay.call, names)
+    if other is None:
+        return None
+    try:
+        output = replay.rerun(replay.modalities, call=other)
+    except Exception:  # see leaves_traces
+        return None
+    return not torch.equal(replay.logits_of(output).nan_to_num(), replay.logits_all.nan_to_num())
+
+
+def _exchanged(call: Call, names: Collection[str]) -> Call | None:
+    """Return the call with the examples of some inputs exchanged; None if nothing can be."""
+    batch = batch_size(call)
+    moved = False
+
+    def roll(tensor: Tensor) -> Tensor:
+        nonlocal moved
+        if batch < FEW or not tensor.ndim or len(tensor) != batch or tensor.layout != torch.strided:
+            return tensor
+        moved = True
+        return tensor.roll(1, 0)
+
+    def roll_all(tree: Any) -> Any:
+        nonlocal moved
+        if isinstance(tree, list) and len(tree) == batch >= FEW:  # one entry per example
+            moved = True
+            return [*tree[-1:], *tree[:-1]]
+        return map_tensors(roll, tree)
+
+    other = call.with_inputs({name: roll_all(call.inputs[name]) for name in names})
+    return other if moved else None
+
+
+def _bypasses(replay: Replay) -> list[Remark]:
+    says = [name for name in bypassing_inputs(replay) if _says_something(replay, name)]
+    if not says:
+        return []
+    named = ", ".join(map(repr, says))
+    sites = ", ".join(path for paths in replay.sites.values() for path in paths)
+    sentence = (
+        f"The input {named} reaches the logits past {sites}, so leaving a modality out does not "
+        "leave out all of its signal. Name later modules in Anatomy(sites=...), or score at the "
+        "inputs with sites={modality: ('input:name',)}."
+    )
+    return [Remark(sentence, warns=True)]
+
+
+def _says_something(replay: Replay, name: str) -> bool:
+    """Tell features and ids from masks and lengths, which only say what counts."""
+    firsts = {names[0].split(".")[0] for names in replay.inputs.values() if names}
+    return name in firsts or any(map(carries_signal, tensors(replay.call.inputs[name])))

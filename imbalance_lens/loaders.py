@@ -1,0 +1,70 @@
+"""Reading a loader once, and leaving no trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .batches import Split, split_batch
+from .errors import BatchError
+
+
+def pairs(
+    loader: Iterable[Any], split: Split | None = None, *, name: str = "The loader"
+) -> Iterator[tuple[Any, Tensor]]:
+    """Yield the inputs and the labels of each batch.
+
+    Args:
+        loader: an iterable of batches.
+        split: as `split_batch` takes it; called once per batch.
+        name: of the loader, for messages.
+
+    Raises:
+        BatchError: it cannot be iterated, gives no batch, or one of no known form.
+    """
+    batch = _NOTHING
+    for batch in iterated(loader, name):
+        yield split_batch(batch, split)
+    if batch is _NOTHING:
+        raise BatchError(f"{name} gave no batch. Give one with at least one example.")
+
+
+def iterated(loader: Iterable[Any], name: str = "The loader") -> Iterator[Any]:
+    """Return a new iterator over a loader's batches.
+
+    Raises:
+        BatchError: it cannot be iterated.
+    """
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise BatchError(
+            f"{name} is a {type(loader).__name__}, which gives no batches. Give a DataLoader, or "
+            "any other iterable of batches."
+        )
+    return iter(loader)
+
+
+@contextmanager
+def loader_kept(loader: Iterable[Any]) -> Iterator[None]:
+    """Give back the random state of the generators that a DataLoader owns."""
+    owners: list[Any] = []
+    if isinstance(loader, DataLoader):
+        owners = [loader, loader.sampler, getattr(loader.batch_sampler, "sampler", loader)]
+    generators = {
+        id(generator): generator
+        for generator in (vars(owner).get("generator") for owner in owners)
+        if isinstance(generator, torch.Generator)
+    }
+    states = {key: generator.get_state() for key, generator in generators.items()}
+    try:
+        yield
+    finally:
+        for key, generator in generators.items():
+            generator.set_state(states[key])
+
+
+_NOTHING = object()
