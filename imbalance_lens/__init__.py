@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .anatomy import Anatomy, explain, find_anatomy
+    from .attributions import attribute_inputs
     from .checkpoints import load_weights
     from .comparison import compare_checkpoints
     from .diagnosis import diagnose
@@ -24,6 +25,7 @@ _HOME = {
     "Anatomy": ".anatomy",
     "explain": ".anatomy",
     "find_anatomy": ".anatomy",
+    "attribute_inputs": ".attributions",
     "load_weights": ".checkpoints",
     "compare_checkpoints": ".comparison",
     "diagnose": ".diagnosis",
@@ -38,6 +40,7 @@ __all__ = [
     "Anatomy",
     "Lens",
     "Report",
+    "attribute_inputs",
     "compare_checkpoints",
     "diagnose",
     "every",
