@@ -1,7 +1,8 @@
 """The probes that live from coalitions, on models that `diagnose` runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -29,15 +30,20 @@ def counted(module: nn.Module) -> Iterator[list[int]]:
     handle.remove()
 
 
-def head_passes(probes: list[str], *modalities: str) -> int:
-    """What a diagnosis adds to the model's own passes and to those that test the replay."""
-    model, loader = planted("audio", modalities, examples=64, batch_size=16)
+def passes_of(module: nn.Module, diagnose: Callable[[Sequence[str]], object], probes) -> int:
+    """What probes add to a module's passes in a diagnosis without any."""
     totals = []
-    for chosen in ([], probes):
-        with counted(model.head) as passes:
-            lens.diagnose(model, loader, who(*modalities), probes=chosen)
+    for chosen in ((), probes):
+        with counted(module) as passes:
+            diagnose(chosen)
         totals.append(passes[0])
     return totals[1] - totals[0]
+
+
+def head_passes(probes: Sequence[str], *modalities: str) -> int:
+    model, loader = planted("audio", modalities, examples=64, batch_size=16)
+    diagnose = partial(lens.diagnose, model, loader, who(*modalities))
+    return passes_of(model.head, diagnose, probes)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +66,8 @@ def test_no_encoder_runs_again():
     model, loader = planted("audio", examples=64, batch_size=16)
     inside = model.get_submodule("audio")
     model.add_module("audio", nn.Sequential(inside))  # replayed as a whole
-    with counted(inside) as passes:
-        lens.diagnose(model, loader, who("audio", "visual"), probes=COALITIONS)
-    assert passes[0] == len(loader)
+    diagnose = partial(lens.diagnose, model, loader, who("audio", "visual"))
+    assert passes_of(inside, diagnose, COALITIONS) == 0
 
 
 def test_all_of_them_find_the_planted_modality_and_leave_the_model_alone():
