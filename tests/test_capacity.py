@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from click.testing import CliRunner
 from sklearn.metrics import precision_score, recall_score
 
+from examples import dead_channels
 from imbalance_lens.capacity import join
+from imbalance_lens.checkpoints import load_into
 from imbalance_lens.errors import NotApplicableError, SettingError
 from imbalance_lens.observation import Activation, BatchNormState, Observation
 from imbalance_lens.probes.abnormal_batchnorm import AbnormalBatchnorm
 from imbalance_lens.probes.dead_features import DeadFeatures
+from tests.data_folder import require
+from tests.resnet_cifar import ResNetCifar, cifar10_images
 
 NOTHING = torch.empty(0)
 SIZES = {"a.bn": 30, "b.bn": 12}
@@ -112,3 +117,40 @@ def test_no_torch_is_needed():
     code = "import sys; import imbalance_lens.capacity, xarray; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+def test_a_published_network_has_its_accuracy_on_all_images():
+    net = ResNetCifar(20)
+    load_into(net, require("checkpoints") / "resnet20-12fca82f.th")
+    images, labels = cifar10_images(require("cifar10/test.zip"))
+    with torch.inference_mode():
+        right = torch.cat([net.eval()(part).argmax(1) for part in images.split(250)]) == labels
+    assert right.double().mean().item() == pytest.approx(0.810, abs=0.003)
+
+
+@pytest.mark.slow
+def test_published_networks_are_dead_where_their_parameters_are_tiny():
+    require("checkpoints")
+    tree = dead_channels.diagnosis(require("cifar10/test.zip").parents[1], every=4)
+    accuracy = tree["zero_out"]["alone"]
+    assert accuracy.sel(modality="shallow").item() == pytest.approx(0.810, abs=0.01)
+    assert accuracy.sel(modality="deep").item() == pytest.approx(0.832, abs=0.01)
+    found = join(tree["dead_features"].to_dataset(), tree["abnormal_batchnorm"].to_dataset())
+    by_net = found["dead_count"].groupby(found["modality"]).sum()
+    assert by_net.sel(modality=["shallow", "deep"]).values.tolist() == [15, 51]
+    assert found["total_predicted_precision"] > 0.95
+    assert found["total_predicted_recall"] == 1
+    assert found["total_abnormal_recall"].sel(threshold=1e-2) == 1
+
+
+def test_the_example_tells_of_both_networks():
+    folder = require("cifar10/test.zip").parents[1]
+    require("checkpoints")
+    shown = CliRunner().invoke(dead_channels.main, [str(folder), "--every", "100"])
+    assert shown.exception is None
+    told = shown.output.splitlines()
+    assert len([line for line in told if line.endswith("100 images")]) == 2
+    assert any(line.startswith("shallow.layer3.1.bn1") for line in told)
+    totals = [line.split() for line in told if line.startswith("dead_probability >= 0.99 ")]
+    assert [float(precision) for *_, precision, _ in totals] == pytest.approx([1, 1], abs=0.1)
