@@ -15,7 +15,7 @@ from .gradients import cosine
 from .interactions import cooperation, shapley_interactions
 from .logits import centered_logit_norm, logit_norm, split_logits, true_class_logit
 from .missing import presence_probability
-from .overfitting import overfitting_to_generalization
+from .overfitting import gradient_overfitting, overfitting_to_generalization
 from .running import ClassSums, Moments
 from .scores import correct, label_confidence, label_log_probability
 from .shares import magnitude_shares
@@ -42,6 +42,7 @@ __all__ = [
     "dead_rate",
     "discrepancy_ratio",
     "expected_calibration_error",
+    "gradient_overfitting",
     "kl_divergence",
     "label_confidence",
     "label_log_probability",

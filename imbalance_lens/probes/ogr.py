@@ -80,7 +80,8 @@ class Ogr(Probe):
         """Return losses and accuracies over (epoch, part, head), and what changed between epochs.
 
         The terms of an epoch are those since the epoch before; the first has none, so NaN. A
-        ratio is NaN where the held-out loss did not change (by 1e-8).
+        ratio is NaN where the held-out loss did not change (by 1e-8), or is NaN itself; the
+        attribute `undefined` lists where.
 
         Raises:
             NotAttachedError: nothing was observed yet.
@@ -116,7 +117,8 @@ class Ogr(Probe):
                     whole[k], ("head",), unit, f"{name}, first to last"
                 )
         coords = {"epoch": epochs, "part": list(PARTS), "head": list(self._heads)}
-        return schema.dataset(variables, coords, settings=self.settings())
+        undefined = _undefined(variables["ogr"].values, epochs, self._heads)
+        return schema.dataset(variables, coords, settings=self.settings(), undefined=undefined)
 
     def _mean(self, epoch: int, part: str) -> Tensor:
         key = (epoch, part == "train")
@@ -133,6 +135,15 @@ _TERMS = {
     "delta_general": "gain on the held-out examples",
     "ogr": "overfitting-to-generalization ratio",
 }
+
+
+def _undefined(ratios: np.ndarray, epochs: list[int], heads: tuple[str, ...]) -> list[str]:
+    return [
+        f"{head}, up to epoch {epochs[k]}: the held-out loss did not change, or is NaN"
+        for k, row in enumerate(ratios)
+        for head, ratio in zip(heads, row, strict=True)
+        if k and np.isnan(ratio)
+    ]
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from imbalance_lens.formulas import overfitting_to_generalization
+from imbalance_lens.formulas import gradient_overfitting, overfitting_to_generalization
 from tests.golden import NUMBERS
 
 losses = st.floats(0, 10)
@@ -80,3 +80,19 @@ def test_tensors_are_taken_entry_by_entry():
     per_head = torch.tensor([[6.0, 6.0, 1.5, 2.0], [6.0, 6.0, 1.0, 4.5]]).unbind(1)
     ratio = overfitting_to_generalization(*per_head)[2]
     assert ratio.tolist() == pytest.approx([0.125, 7 / 3])
+
+
+def test_the_ratio_of_one_step_is_the_golden_one():
+    card = NUMBERS["ogr_grad"]
+    train, val = torch.tensor(card["gradT"]), torch.tensor(card["gradStar"])
+    for direction, squared in zip(card["v"], card["OGR2"], strict=True):
+        ratio = gradient_overfitting(train, val, torch.tensor(direction, dtype=torch.float32))
+        assert ratio.item() ** 2 == pytest.approx(squared)
+
+
+def test_the_length_of_the_step_does_not_matter_and_a_step_across_has_no_ratio():
+    train, val = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 2.0])
+    ratios = [gradient_overfitting(train, val, scale * train).item() for scale in (1, 100)]
+    assert ratios[0] == pytest.approx(ratios[1])
+    assert math.isnan(gradient_overfitting(train, val, torch.tensor([1.0, -1.0])).item())
+    assert gradient_overfitting(train, train, val).item() == 0
