@@ -32,7 +32,8 @@ class GradientOgr(Probe):
     Example:
         >>> from imbalance_lens.observation import Gradients
         >>> def state(training, gradient):
-        ...     both = {m: Gradients(gradient, gradient, torch.tensor(1.0)) for m in ("audio", "visual")}
+        ...     found = Gradients(gradient, gradient, torch.tensor(1.0))
+        ...     both = {"audio": found, "visual": found}
         ...     names = tuple(both)
         ...     return Observation(
         ...         torch.tensor([0]), torch.zeros(1, 2), names, training=training, gradients=both
