@@ -16,6 +16,9 @@ from benchmarks.side_by_side import device, measure, show, write
 from imbalance_lens import Anatomy, diagnose
 from imbalance_lens.observer import ProbeChoice
 from imbalance_lens.probes.dead_features import DeadFeatures
+from imbalance_lens.probes.gradient_conflict import GradientConflict
+from imbalance_lens.probes.integrated_gradients import IntegratedGradients
+from imbalance_lens.probes.linear_probe import LinearProbe
 
 VIEWS, BATCH, BATCHES = 2, 8, 12
 VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
@@ -23,6 +26,12 @@ VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
         "dead_features": DeadFeatures,
         "dead_features, batch statistics": lambda: DeadFeatures(bn_stats="batch"),
     },
+    "linear_probe": {"linear_probe": LinearProbe},
+    "gradient_conflict": {
+        "gradient_conflict": GradientConflict,
+        "gradient_conflict, every batch": lambda: GradientConflict(batches=BATCHES),
+    },
+    "integrated_gradients": {"integrated_gradients": IntegratedGradients},
 }
 """Probe -> variant -> how it is made."""
 LIMITS = {"dead_features": 1.10}

@@ -17,6 +17,7 @@ from .anatomy.replayer import Replayer
 from .batches import Call, bind, check_labels, class_indices, device_of
 from .errors import NotApplicableError
 from .hooks.frozen import frozen
+from .hooks.recurrent import differentiable
 from .hooks.wrappers import unwrap
 from .passes import who_is_who
 from .probes._integrated import integrated_gradients
@@ -89,7 +90,8 @@ def attribute_inputs(
         points = {place: signals[place] for own in places.values() for place in own}
 
         def logit(*given: Tensor) -> Tensor:
-            output = _with(call, dict(zip(points, given, strict=True)))(inner)
+            with differentiable(inner):
+                output = _with(call, dict(zip(points, given, strict=True)))(inner)
             return replay.logits_of(output).gather(1, target.unsqueeze(1)).squeeze(1)
 
         parts = integrated_gradients(logit, list(map(_raised, points.values())), n_steps)

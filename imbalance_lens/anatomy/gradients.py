@@ -18,7 +18,8 @@ def encoder_gradients(
 ) -> dict[str, Gradients]:
     """Return two gradients per encoder, in eval mode, at the parameters as they are.
 
-    Costs one forward and M + 1 backward passes of the whole model. No `.grad` is touched.
+    Costs one forward and two backward passes of the whole model: the unimodal losses go back
+    through their own encoders only, so that all of them make one pass. No `.grad` is touched.
 
     Args:
         replay: of the batch.

@@ -15,6 +15,7 @@ from ..batches import Call
 from ..errors import NotAttachedError
 from ..hooks.activations import by_example
 from ..hooks.frozen import Buffers
+from ..hooks.recurrent import differentiable
 from ..observation import BN_STATS, Activation
 from ..trees import carries_signal, map_tensors, tensors
 from .fills import FILLS, Fill
@@ -256,6 +257,7 @@ class Replay:
             return self._answer(target, index, stand_in)
 
         with (
+            differentiable(self._replayer.model),
             self._replayer.at(self._start),
             self._replayer.wiring.answering(answer, self._recorded),
         ):

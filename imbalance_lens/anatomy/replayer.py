@@ -12,6 +12,7 @@ from ..batches import Call
 from ..errors import AnatomyError
 from ..hooks.activations import activations
 from ..hooks.frozen import Buffers, frozen
+from ..hooks.recurrent import differentiable
 from ..hooks.wrappers import unwrap
 from ..observation import Activation
 from ..trees import tensors
@@ -90,6 +91,7 @@ class Replayer:
                 raise AnatomyError(f"The model gets no input {site.input!r}; it gets {known}.")
         start = Buffers(self.model) if self._restless is not False else None
         with ExitStack() as stack:
+            stack.enter_context(differentiable(self.model))
             recorded = stack.enter_context(self.wiring.recording(graph=graph))
             heard = stack.enter_context(_listening(self.model, call)) if listen else None
             output = call(self.model)

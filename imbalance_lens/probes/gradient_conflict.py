@@ -26,8 +26,9 @@ class GradientConflict(Probe):
     (Wei and Hu, *MMPareto*, ICML 2024); where the joint gradient is far shorter than the
     unimodal one, the encoder learns little in joint training (Peng et al., CVPR 2022).
 
-    Cost: for each batch that it looks at, one forward and M + 1 backward passes of the whole
-    model. Memory: two gradients and 32 M bytes per batch.
+    Cost: for each batch that it looks at, one forward and two backward passes of the whole model,
+    which took 6 to 8 times as long as an evaluation of the batch (two ResNet-18, one core).
+    Memory: the graph of that pass, two gradients, and 32 M bytes per batch.
 
     Args:
         batches: of a loader, how many it looks at, the first ones; so shuffle what is sorted by
@@ -53,7 +54,7 @@ class GradientConflict(Probe):
 
     needs = (Need.LABELS, Need.GRADIENTS)
     needs_whole_batches = True
-    only_when_named = "a forward and M + 1 backward passes of the whole model per sampled batch"
+    only_when_named = "a forward and two backward passes of the whole model per sampled batch"
     batches: int = 4
     _modalities: tuple[str, ...] = field(default=(), init=False, repr=False)
     _seen: list[tuple[int, int, Tensor]] = field(default_factory=list, init=False, repr=False)

@@ -38,9 +38,10 @@ class LinearProbe(Resampled):
     without `train` it is cross-validated on the loader's. Examples that the encoders were trained
     on make both look better than they are.
 
-    Cost: no pass besides the one over the data, and one over `train`. Then M + 1 fits, for each
-    fold: 0.1 s each for 2,000 examples and 512 channels, growing with both. Memory: 4 bytes per
-    channel for each of `max_examples`.
+    Cost: no pass besides the one over the data, and one over `train`. Then M + 1 fits, once or
+    for each fold: for two modalities of 512 channels and five folds 0.6 s with 2,000 examples, 5 s
+    with 10,000 (one core). Memory: 4 bytes per channel for each of `max_examples`, a quarter more
+    on the way.
 
     Args:
         C: inverse strength of the penalty on the squared weights, as in scikit-learn.

@@ -1,5 +1,7 @@
 """Features whose classes a linear classifier reads well, badly and not at all."""
 
+from collections.abc import Mapping
+
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from imbalance_lens.observation import Observation
 from imbalance_lens.probes.linear_probe import LinearProbe
 
-NAMES = ("audio", "visual", "text")
+NAMES: tuple[str, ...] = ("audio", "visual", "text")
 CLASSES = 3
 
 
@@ -29,7 +31,7 @@ def drawn(
 def seeing(
     features: dict[str, Tensor],
     labels: Tensor,
-    own: dict[str, Tensor] | None = None,
+    own: Mapping[str, Tensor] | None = None,
     *,
     training: bool = False,
 ) -> Observation:

@@ -1,5 +1,7 @@
 """The linear probe on models: which examples it sees, and what that costs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ class Net(nn.Module):
 WHO = {name: name for name in NAMES}
 
 
-def loader(examples: int, seed: int) -> torch.utils.data.DataLoader:
+def loader(examples: int, seed: int) -> Any:
     features, labels = drawn(examples, seed=seed)
     data = torch.utils.data.TensorDataset(*features.values(), labels)
     generator = torch.Generator().manual_seed(3)
@@ -65,11 +67,11 @@ def test_a_diagnosis_fits_on_its_training_examples_and_changes_nothing():
 
 def test_a_diagnosis_says_the_same_of_all_else_with_training_examples():
     names = ["logit_norm", "zero_out"]
+    plain, more = (
+        lens.diagnose(Net(), loader(96, 2), WHO, [*names, "linear_probe"], train=train)
+        for train in (None, loader(160, 1))
+    )
     for name in names:
-        plain, more = (
-            lens.diagnose(Net(), loader(96, 2), WHO, [*names, "linear_probe"], train=train)
-            for train in (None, loader(160, 1))
-        )
         assert plain.tree[name].to_dataset().identical(more.tree[name].to_dataset())
     assert plain.tree["linear_probe"].attrs["protocol"] == "cross_validation"
     assert '"training_examples": 0' in plain.tree.attrs["settings"]

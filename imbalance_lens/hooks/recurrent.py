@@ -1,0 +1,28 @@
+"""Gradients of recurrent layers in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Run a model so that its gradients can be asked for, if they are enabled here.
+
+    cuDNN has no backward pass for recurrent layers in eval mode; torch's own kernels have one.
+    """
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    if not (recurrent and torch.is_grad_enabled()):
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled
+    cudnn.enabled = False
+    try:
+        yield
+    finally:
+        cudnn.enabled = before
