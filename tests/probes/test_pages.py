@@ -11,7 +11,16 @@ from .contract import observed
 from .world import World
 
 PAGES = sorted((REPOSITORY / "docs" / "probes").glob("*.md"))
-WITH_TABLES = ("agreement", "calibration", "emap", "missing_modality", "permutation", "shapley")
+WITH_TABLES = (
+    "agreement",
+    "calibration",
+    "emap",
+    "integrated_gradients",
+    "linear_probe",
+    "missing_modality",
+    "permutation",
+    "shapley",
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
