@@ -1,6 +1,5 @@
 """Models and data that would be measured wrongly, or changed, if nobody looked."""
 
-from collections import namedtuple
 from collections.abc import MutableMapping
 
 import pytest
@@ -194,62 +193,6 @@ def test_folded_frames_change_places_with_their_example() -> None:
     assert not {"permutation", "zero_out", "shapley"} & set(report.skipped)
 
 
-def test_keys_that_forward_does_not_take_are_named() -> None:
-    batch = {"audio": torch.ones(2, 4), "visual": torch.ones(2, 6), "id": ["x", "y"]}
-    with pytest.raises(BatchError, match="does not take the keywords 'audio', 'visual', 'id'"):
-        lens.diagnose(Late(), [{**batch, "label": torch.tensor([0, 1])}])
-
-
-def test_features_beside_other_outputs_are_not_taken_for_logits() -> None:
-    class Scores(Late):
-        def forward(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-            both = torch.cat([self.ea(audio), self.ev(visual)], 1)
-            return {"features": both, "score": both.sum(1)}
-
-    with pytest.raises(BatchError, match="Pass logits=function"):
-        lens.diagnose(Scores(), data(), WHO)
-
-
-def test_named_logits_win_in_a_named_tuple() -> None:
-    output = namedtuple("output", "features logits")
-
-    class Named(Late):
-        def forward(self, audio: Tensor, visual: Tensor):
-            return output(torch.ones(len(audio), 7), super().forward(audio, visual))
-
-    assert lens.diagnose(Named(), data(), WHO, ["zero_out"]).tree["zero_out"].sizes["label"] == 3
-
-
-def test_a_function_that_splits_is_called_once_per_batch() -> None:
-    batches = [{"audio": a, "visual": v, "y": y} for a, v, y in data()]
-    report = lens.diagnose(Late(), batches, split=lambda b: (b, b.pop("y")), probes=["zero_out"])
-    assert report.tree.attrs["examples"] == 16
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (torch.zeros(8, 1, dtype=torch.int64), r"use labels\.squeeze\(1\)"),
-        (torch.zeros(8, 3), r"Several labels per example.*not supported"),
-    ],
-)
-def test_other_labels_get_advice_that_helps(labels: Tensor, message: str) -> None:
-    with pytest.raises(BatchError, match=message):
-        lens.diagnose(Late(), [(*data()[0][:2], labels)], WHO)
-
-
-def test_one_logit_for_two_classes_gets_advice_that_helps() -> None:
-    model = Late()
-    model.head = nn.Linear(10, 1)
-    batches = [(a, v, y % 2) for a, v, y in data()]
-    with pytest.raises(BatchError, match=r"pass logits=lambda output: torch\.cat"):
-        lens.diagnose(model, batches, WHO)
-    two = lens.diagnose(
-        model, batches, WHO, logits=lambda output: torch.cat([0 * output, output], 1)
-    )
-    assert two.tree["zero_out"].sizes["label"] == 2
-
-
 def test_an_error_of_the_model_in_a_replay_says_what_was_absent() -> None:
     class Strict(Late):
         def fuse(self, audio: Tensor, visual: Tensor) -> Tensor:
@@ -295,18 +238,6 @@ def test_the_lens_tries_the_sites_at_its_first_look() -> None:
         model(audio, visual)
         with pytest.warns(SignalBypassWarning, match="'visual' reaches the logits past"):
             session.step(labels)
-
-
-@pytest.mark.parametrize("loader", [None, 3])
-def test_what_is_no_loader_is_said(loader) -> None:
-    with pytest.raises(BatchError, match="gives no batches"):
-        lens.diagnose(Late(), loader, WHO)
-
-
-@pytest.mark.parametrize("most", [0, 1.5, "3"])
-def test_max_batches_is_a_whole_number(most) -> None:
-    with pytest.raises(SettingError, match="max_batches must be a whole number above 0"):
-        lens.diagnose(Late(), data(), WHO, max_batches=most)
 
 
 def test_a_probe_that_does_not_compare_cannot_compare_states() -> None:

@@ -48,7 +48,7 @@ def one_step(device):
     formulas.shapley_interactions(values)
     formulas.cooperation(values)
     formulas.arrival_gains(values, list(parts))
-    formulas.presence_probability(sets[1], {name: logits[:, 0] for name in parts})
+    formulas.presence_probability(sets[1], dict.fromkeys(parts, logits[:, 0]))
     formulas.additive_projection(logits for _ in logits)
     formulas.kl_divergence(logits, logits * 2)
     formulas.cosine(logits[0], logits[1])
