@@ -90,8 +90,7 @@ def attribute_inputs(
         points = {place: signals[place] for own in places.values() for place in own}
 
         def logit(*given: Tensor) -> Tensor:
-            with differentiable(inner):
-                output = _with(call, dict(zip(points, given, strict=True)))(inner)
+            output = _output(inner, _with(call, dict(zip(points, given, strict=True))))
             return replay.logits_of(output).gather(1, target.unsqueeze(1)).squeeze(1)
 
         parts = integrated_gradients(logit, list(map(_raised, points.values())), n_steps)
@@ -101,6 +100,15 @@ def attribute_inputs(
         for modality, own in places.items()
         for place in own
     }
+
+
+def _output(model: nn.Module, call: Call) -> Any:
+    try:
+        with differentiable(model):
+            return call(model)
+    except Exception as error:
+        error.add_note(f"(while {type(model).__name__} ran on inputs whose gradient is wanted)")
+        raise
 
 
 Place = tuple[str, int]

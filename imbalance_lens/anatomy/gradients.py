@@ -36,6 +36,8 @@ def encoder_gradients(
     """
     own = {modality: _trainable(replay, modality) for modality in replay.modalities}
     own = {modality: parameters for modality, parameters in own.items() if parameters}
+    if not own:
+        return {}
     with torch.enable_grad():
         again = replay.with_graph()
         alone = read_logits(readout, again, heads)

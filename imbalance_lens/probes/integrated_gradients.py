@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -32,9 +33,9 @@ class IntegratedGradients(Resampled):
     the change of the logit, up to `delta`, the error of the quadrature. For a head that is linear
     in the features a modality's part is exactly what it adds alone.
 
-    Cost: `n_steps` forward and backward passes of fusion and head per batch, and one more
-    forward pass; of the whole model where a modality is read at an input. Memory: 8 (M + 1)
-    bytes per example.
+    Cost: `n_steps` forward and backward passes of fusion and head per batch, one more forward
+    pass, and M for the first batch; of the whole model where a modality is read at an input.
+    Memory: 8 (M + 1) bytes per example.
 
     Args:
         target: whose logit: that of the "label", or of the "predicted" class.
@@ -72,6 +73,7 @@ class IntegratedGradients(Resampled):
     n_steps: int = 32
     _modalities: tuple[str, ...] = field(default=(), init=False, repr=False)
     _rows: Rows = field(default_factory=Rows, init=False, repr=False)
+    _cut_off: list[Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,6 +92,8 @@ class IntegratedGradients(Resampled):
             torch.stack([_sums(next(attributions), seen, name) for _ in seen.signals[name]]).sum(0)
             for name in seen.modalities
         ]
+        if not len(self._rows):  # whether a gradient gets through is the same for every batch
+            self._cut_off.append(_cut_off(seen, parts))
         at_zero = logit(*map(torch.zeros_like, logit.points))
         self._rows.append(
             attribution=torch.stack(parts, 1),
@@ -100,15 +104,23 @@ class IntegratedGradients(Resampled):
         """Take in the examples of another copy."""
         self._modalities = self._modalities or other._modalities
         self._rows.extend(other._rows)
+        self._cut_off += other._cut_off
 
     def result(self) -> xr.Dataset:
         """Return the attributions and shares over (modality) and (modality, other).
 
         Raises:
             NotAttachedError: nothing was observed yet.
+            NotApplicableError: no gradient gets to the features of a modality that matters.
         """
         if not len(self._rows):
             raise self.nothing_seen()
+        for name, *cut_off in zip(self._modalities, *self._cut_off, strict=True):
+            if any(cut_off):
+                raise NotApplicableError(
+                    f"the logits depend on the features of {name!r} and have no gradient with "
+                    "respect to them: the fusion detaches or rounds them, or leaves torch"
+                )
         table = self._rows.on_host()
         parts, change = table["attribution"], table["change"]
         error = np.abs(parts.sum(1) - change)
@@ -236,6 +248,17 @@ class _Logit:
     def of(self, logits: Tensor) -> Tensor:
         """Return those of the targets."""
         return logits.gather(1, self._target).squeeze(1)
+
+
+def _cut_off(seen: Observation, parts: Sequence[Tensor]) -> Tensor:
+    """Say of each modality (modalities,) whether it matters without adding anything."""
+    without = [
+        seen.fusion({name: [torch.zeros_like(signal) for signal in seen.signals[name]]})
+        for name in seen.modalities
+    ]
+    moved = torch.stack([(logits - seen.logits).abs().amax() for logits in without])
+    rounding = torch.finfo(seen.logits.dtype).eps * seen.logits.abs().amax()
+    return ((torch.stack(list(parts)) == 0).all(1) & (moved > 8 * rounding)).detach()
 
 
 def _sums(attribution: Tensor, seen: Observation, name: str) -> Tensor:

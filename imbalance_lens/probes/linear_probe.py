@@ -150,7 +150,7 @@ class LinearProbe(Resampled):
                     "whether the fits ended before max_iter",
                     formula="sklearn.linear_model.LogisticRegression",
                 ),
-                "width": of_heads(
+                "channels": of_heads(
                     [*self._widths.values(), sum(self._widths.values())],
                     "channels of the pooled features",
                     formula="torch.mean",

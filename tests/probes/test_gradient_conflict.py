@@ -187,6 +187,12 @@ def test_an_encoder_without_trainable_parameters_is_left_out():
     assert report.skipped == {"gradient_conflict": "no encoder has trainable parameters of its own"}
 
 
+def test_encoders_that_share_all_their_parameters_have_no_gradient_of_their_own():
+    shared = lens.Anatomy({name: name for name in NAMES}, parts=dict.fromkeys(NAMES, ()))
+    report = lens.diagnose(model(), batches(), shared, ["gradient_conflict"])
+    assert report.skipped == {"gradient_conflict": "no encoder has trainable parameters of its own"}
+
+
 def test_one_encoder_with_a_gradient_has_no_share():
     found = answer(seeing(audio=([1.0], [1.0], 1.0)))
     assert found["share"].isnull().all()

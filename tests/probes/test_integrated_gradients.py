@@ -29,7 +29,7 @@ def seeing(fusion, labels: Tensor | None = None, **signals: Tensor | tuple[Tenso
         logits=logits.detach(),
         modalities=tuple(signals),
         signals=given,
-        fusion=fusion,
+        fusion=lambda changed: fusion({**given, **changed}),
     )
 
 
@@ -149,13 +149,30 @@ def test_a_head_that_ignores_everything_has_no_shares():
     assert (found["silent"], found["delta"]) == (4, 0)
 
 
-def test_a_head_that_leaves_torch_is_given_away_by_its_error():
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda audio: audio.detach(),
+        lambda audio: torch.from_numpy(audio.detach().numpy()),
+        lambda audio: audio.sign(),
+    ],
+    ids=["detached", "numpy", "rounded"],
+)
+def test_a_modality_that_matters_and_gets_no_gradient_is_not_scored(way):
+    signals = {"audio": torch.ones(4, 2), "visual": torch.ones(4, 2)}
+    seen = seeing(lambda s: way(s["audio"][0]) + s["visual"][0], **signals)
+    with pytest.raises(NotApplicableError, match="depend on the features of 'audio' and have no"):
+        answer(seen)
+
+
+def test_a_gradient_that_is_missing_in_part_is_given_away_by_the_error():
     def fusion(signals):
-        return torch.from_numpy(2 * signals["audio"][0].detach().numpy()) + signals["visual"][0]
+        return 2 * signals["audio"][0].detach() + signals["audio"][0] + signals["visual"][0]
 
     found = answer(seeing(fusion, audio=torch.ones(4, 2), visual=torch.ones(4, 2)))
-    assert found["attribution"].values.tolist() == pytest.approx([0, 1], abs=1e-5)
+    assert found["attribution"].values.tolist() == pytest.approx([1, 1], abs=1e-5)
     assert found["delta"] == pytest.approx(2)
+    assert found["max_delta"] == pytest.approx(2)
 
 
 def test_examples_without_any_attribution_have_no_say_in_the_shares():

@@ -71,13 +71,23 @@ def test_a_head_may_change_what_it_gets_in_place():
     assert report.tree["integrated_gradients"]["max_delta"] < 1e-4
 
 
+def test_an_encoder_that_is_detached_after_its_last_module_is_not_scored():
+    class Detached(Additive):
+        def forward(self, audio: Tensor, visual: Tensor, text: Tensor) -> Tensor:
+            parts = [self.audio(audio).detach(), self.visual(visual), self.text(text)]
+            return self.head(torch.cat(parts, 1))
+
+    report = lens.diagnose(Detached(), batches(), WHO, ["integrated_gradients"])
+    assert "features of 'audio' and have no gradient" in report.skipped["integrated_gradients"]
+
+
 def test_every_pass_is_one_of_the_batch_and_their_number_is_as_said():
     model, sizes = Additive(), []
     model.head.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
     lens.diagnose(model, batches(), WHO, [])
     plain = sizes.count(9)
     lens.diagnose(model, batches(), WHO, [IntegratedGradients(n_steps=10)])
-    assert sizes.count(9) - 2 * plain == 3 * (10 + 1)
+    assert sizes.count(9) - 2 * plain == 3 * (10 + 1) + len(NAMES)
     assert max(sizes) == 9
 
 

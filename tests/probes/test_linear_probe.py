@@ -41,7 +41,7 @@ def test_with_training_examples_it_is_scikit_learn_fitted_on_these_and_tested_on
     assert (found.attrs["examples"], found.attrs["fit_examples"]) == (200, 300)
     assert found["class_examples"].values.tolist() == np.bincount(test_labels).tolist()
     assert found["majority"] == np.bincount(test_labels).max() / 200
-    assert found["width"].values.tolist() == [4, 4, 4, 12]
+    assert found["channels"].values.tolist() == [4, 4, 4, 12]
     assert found["converged"].values.all()
 
 

@@ -83,7 +83,7 @@ def test_each_modality_has_channels_of_its_own_dimension():
     )
     probe = LinearProbe(channel_dims={"audio": 1})
     probe.observe(seen)
-    assert probe.result()["width"].values.tolist() == [5, 7, 12]
+    assert probe.result()["channels"].values.tolist() == [5, 7, 12]
     with pytest.raises(SettingError, match="channel_dims names 'sound', which is no modality"):
         LinearProbe(channel_dims={"sound": 1}).observe(seen)
 
