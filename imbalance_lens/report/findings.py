@@ -58,8 +58,15 @@ class Finding:
 _TITLES = {
     "not_identifiable": "unreadable modality",
     "unused_modality": "unused modality",
+    "underused_encoder": "under-used encoder",
+    "undertrained_encoder": "under-trained encoder",
     "logit_scale": "logits of unequal length",
     "dead_capacity": "dead capacity",
+    "overfitting_modality": "overfitting modality",
+    "conflicting_gradients": "conflicting gradients",
+    "training_lead": "lead in training",
+    "overconfident_modality": "overconfidence",
+    "no_interaction": "fusion without interaction",
     "nonfinite_logits": "logits that are not finite",
     "entangled_encoder": "entangled encoder",
     "few_examples": "few examples",
@@ -85,11 +92,39 @@ THRESHOLDS = MappingProxyType(
         "constant_spread": Threshold(
             1e-6, "the logits of a modality alone vary less, in units of the joint logits' spread"
         ),
+        "underused_gap": Threshold(
+            0.05, "a linear classifier gets more accuracy from features than the model's own logits"
+        ),
+        "undertrained_gap": Threshold(
+            0.05, "a model of one modality is further ahead of what can be read from the features"
+        ),
         "logit_norm_ratio": Threshold(
             2.0, "the logits of one modality are more times as long as another's"
         ),
         "abnormal_share": Threshold(
             0.01, "more of an encoder's BatchNorm channels than this are abnormal"
+        ),
+        "abnormal_alive": Threshold(
+            0.5, "more of the abnormal channels than this are alive on data, which clears them"
+        ),
+        "dead_share": Threshold(0.25, "more of an encoder's channels than this are dead on data"),
+        "overfit_ratio": Threshold(
+            2.0, "the overfitting-to-generalization ratio is more times as high as any other's"
+        ),
+        "overfit_least": Threshold(
+            0.1, "a lower overfitting-to-generalization ratio counts as no overfitting"
+        ),
+        "conflict_errors": Threshold(
+            3.0, "standard errors around a mean cosine that make its interval"
+        ),
+        "training_lead": Threshold(
+            1.25, "the score of one modality in training is more times as high as any other's"
+        ),
+        "calibration_error": Threshold(
+            0.1, "the expected calibration error is larger, beyond what chance makes of it"
+        ),
+        "interaction_gap": Threshold(
+            0.01, "taking out all interaction changes the accuracy by less"
         ),
         "few_examples": Threshold(100, "with fewer examples the intervals are wide"),
         "interval_examples": Threshold(20, "with fewer examples no verdict rests on an interval"),

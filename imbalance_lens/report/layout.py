@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import schema
 from ..errors import SchemaError
+from .reading import UNIMODAL_ACCURACY
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -88,6 +89,11 @@ def check(tree: xr.DataTree, what: str = "The tree") -> None:
     ]
     if not wrong and not _two_names(_read(tree.attrs, "anatomy").get("modalities")):
         wrong = ["the anatomy does not name two or more modalities"]
+    if not wrong and not _shares(
+        _read(tree.attrs, "settings").get(UNIMODAL_ACCURACY, {}),
+        _read(tree.attrs, "anatomy")["modalities"],
+    ):
+        wrong = [f"the setting {UNIMODAL_ACCURACY!r} must give modalities a number from 0 to 1"]
     for probe, group in tree.children.items():
         try:
             schema.validate(group.to_dataset())
@@ -108,6 +114,13 @@ def _read(attrs: Mapping[Any, Any], name: str) -> Any:
         return schema.from_json(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         return None
+
+
+def _shares(given: Any, names: list[str]) -> bool:
+    return isinstance(given, dict) and all(
+        name in names and isinstance(share, int | float) and 0 <= share <= 1
+        for name, share in given.items()
+    )
 
 
 def _two_names(names: Any) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import schema
 from .findings import threshold
+from .words import points, span
 
 if TYPE_CHECKING:
     import xarray as xr
+
+TRAINING_EXAMPLES = "training_examples"
+"""What every diagnosis has among its settings; a report without it is of a running training."""
+
+UNIMODAL_ACCURACY = "unimodal_accuracy"
+"""The setting of a report that holds, by modality, what a model trained on it alone gets right."""
 
 
 class Quantity(NamedTuple):
@@ -36,6 +44,15 @@ class Quantity(NamedTuple):
             "interval": (self.low, self.high) if self.known else None,
         }
 
+    def in_points(self, interval: str) -> str:
+        """Return the number in words, with its interval if that is known.
+
+        Args:
+            interval: what it is called.
+        """
+        size = points(self.value)
+        return f"{size} ({interval} {span(self.low, self.high)})" if self.known else size
+
 
 def root(tree: xr.DataTree, attribute: str) -> Any:
     """Return a root attribute that is kept as JSON."""
@@ -45,6 +62,11 @@ def root(tree: xr.DataTree, attribute: str) -> Any:
 def modalities(tree: xr.DataTree) -> tuple[str, ...]:
     """Return the modalities, in the anatomy's order."""
     return tuple(root(tree, "anatomy")["modalities"])
+
+
+def unimodal_accuracy(tree: xr.DataTree) -> dict[str, float]:
+    """Return the accuracies of models of one modality alone, as far as the report was told any."""
+    return root(tree, "settings").get(UNIMODAL_ACCURACY, {})
 
 
 def settings(ds: xr.Dataset) -> dict[str, Any]:
@@ -58,12 +80,49 @@ def interval_name(ds: xr.Dataset) -> str:
     return "interval" if level is None else f"{100 * level:.4g} % interval"
 
 
-def measured(tree: xr.DataTree, probe: str, *variables: str) -> xr.Dataset | None:
-    """Return a probe's dataset, or None unless it has all of the variables."""
+def answered(tree: xr.DataTree, probe: str, *variables: str) -> xr.Dataset | None:
+    """Return a probe's dataset with all of its epochs, or None unless it has the variables."""
     if probe not in tree.children:
         return None
     ds = tree[probe].to_dataset()
     return ds if all(name in ds for name in variables) else None
+
+
+def measured(tree: xr.DataTree, probe: str, *variables: str) -> xr.Dataset | None:
+    """Return a probe's dataset, or None unless it has all of the variables.
+
+    Of several epochs it is the mean over the last quarter: early ones say little.
+    """
+    ds = answered(tree, probe, *variables)
+    if ds is None or "epoch" not in ds.dims:
+        return ds
+    late = slice(-_late(ds.sizes["epoch"]), None)
+    wanted = [name for variable in variables for name in (variable, f"{variable}_interval")]
+    kept = ds.isel(epoch=late)[[name for name in wanted if name in ds]]
+    return kept.mean([dim for dim in kept.dims if dim == "epoch"], keep_attrs=True, skipna=False)
+
+
+def judged_epochs(tree: xr.DataTree, probe: str) -> str:
+    """Return the words on which epochs `measured` takes; nothing where there is only one."""
+    epochs = 1 if probe not in tree.children else tree[probe].sizes.get("epoch", 1)
+    return "" if epochs == 1 else f"mean of the last {_late(epochs)} of {epochs} epochs"
+
+
+def is_of_training(tree: xr.DataTree) -> bool:
+    """Say whether the numbers are of a running training, not of a diagnosis."""
+    return TRAINING_EXAMPLES not in root(tree, "settings")
+
+
+def late_steps(tree: xr.DataTree, ds: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """Return the last quarter of the steps of a training, and the words that say so.
+
+    The batches of a diagnosis are steps too, but all of one model: they are all kept.
+    """
+    if not is_of_training(tree):
+        return ds, ""
+    steps = ds.sizes["step"]
+    kept = _late(steps)
+    return ds.isel(step=slice(-kept, None)), f"the last {kept} of {steps} steps"
 
 
 def number(ds: xr.Dataset, name: str, /, **at: Any) -> float:
@@ -74,25 +133,38 @@ def number(ds: xr.Dataset, name: str, /, **at: Any) -> float:
 
 
 def quantity(ds: xr.Dataset, name: str, /, **at: Any) -> Quantity:
-    """Return one number with its interval.
-
-    There is no interval where the examples are too few: resampling a handful of them makes it
-    far too narrow.
-    """
+    """Return one number with its interval, if there is one and the examples are enough for it."""
     value = number(ds, name, **at)
-    if ds.attrs.get("examples", 0) < threshold("interval_examples"):
+    if not _has_interval(ds, name):
         return Quantity(value)
     ends = (number(ds, f"{name}_interval", bound=bound, **at) for bound in ("low", "high"))
     return Quantity(value, *ends)
 
 
-def late(ds: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """Return the mean over the last quarter of the epochs, and the words that say so.
+def pairs(
+    ds: xr.Dataset, name: str, names: Sequence[str], /, **at: Any
+) -> dict[tuple[str, str], Quantity]:
+    """Return the quantity of each ordered pair of modalities, all read at once."""
+    where = {"modality": list(names), "other": list(names)}
+    parts = [ds[name]]
+    if _has_interval(ds, name):
+        ends = ds[f"{name}_interval"]
+        parts += [ends.sel(bound=bound) for bound in ("low", "high")]
+    order = ("modality", "other")
+    tables = [part.sel(at).reindex(where).transpose(*order).values for part in parts]
+    return {
+        (one, other): Quantity(*(float(table[row, column]) for table in tables))
+        for row, one in enumerate(names)
+        for column, other in enumerate(names)
+        if one != other
+    }
 
-    Early epochs say little; nothing is said where there is only one.
-    """
-    epochs = ds.sizes.get("epoch", 1)
-    kept = math.ceil(epochs / 4)
-    if "epoch" in ds.dims:
-        ds = ds.isel(epoch=slice(epochs - kept, None)).mean("epoch", keep_attrs=True, skipna=False)
-    return ds, "" if epochs == 1 else f" (mean of the last {kept} of {epochs} epochs)"
+
+def _has_interval(ds: xr.Dataset, name: str) -> bool:
+    """Resampling a handful of examples makes intervals that are far too narrow."""
+    enough = ds.attrs.get("examples", 0) >= threshold("interval_examples")
+    return enough and f"{name}_interval" in ds
+
+
+def _late(count: int) -> int:
+    return math.ceil(count / 4)

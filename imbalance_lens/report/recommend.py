@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _MODULATION = "Wei et al., TPAMI 2024"
 _MULTI_LOSS = "Kontras et al., BMVC 2024"
 _PRETRAINING = "Feng et al., 2023"
+_BLENDING = "Wang et al., CVPR 2020"
+_LOGITS = "Zong et al., IJCAI 2024"
+_PARETO = "Wei and Hu, ICML 2024"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Recommendation:
         reason: why, and what it does, in plain words.
         evidence: where the deciding number stands, as in the finding.
         paper: the work that says so, or "".
+        rule: the rule whose finding gives rise to it.
     """
 
     recipe: str
@@ -35,6 +39,7 @@ class Recommendation:
     reason: str
     evidence: str
     paper: str = ""
+    rule: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain text only, ready for JSON."""
@@ -71,11 +76,58 @@ _TABLE = (
         _MULTI_LOSS,
     ),
     _Advice(
+        "training_lead",
+        "ogm_ge",
+        "Slow down the encoder of {modality}, which is ahead in training, by how far it is ahead.",
+        _MODULATION,
+    ),
+    _Advice(
+        "undertrained_encoder",
+        "mlb",
+        "Give every modality a loss of its own, and speed up the encoder of {modality}, which "
+        "learns less here than it does alone.",
+        _MULTI_LOSS,
+    ),
+    _Advice(
+        "undertrained_encoder",
+        "ogm_ge",
+        "Slow down whichever encoder is ahead at a step, so that there is something left to learn "
+        "for that of {modality}: nobody has to dominate in the end for it to lag behind.",
+        _MODULATION,
+    ),
+    _Advice(
+        "underused_encoder",
+        "mlb",
+        "Give every modality a loss of its own, so that the others cannot answer in place of "
+        "{modality}, whose encoder knows more than the model reads from it.",
+        _MULTI_LOSS,
+    ),
+    _Advice(
+        "logit_scale",
+        "olm",
+        "Even out the lengths of the logits while training: those of {modality} are the longest.",
+        _LOGITS,
+    ),
+    _Advice(
         "dead_capacity",
         "abri",
         "Revive the encoder of {modality}, part of which is dead: mix its BatchNorm layers with "
         "fresh ones, and train on.",
         _PRETRAINING,
+    ),
+    _Advice(
+        "overfitting_modality",
+        "g_blend",
+        "Give every modality a loss of its own, and less weight to the more it overfits: "
+        "{modality} does so most.",
+        _BLENDING,
+    ),
+    _Advice(
+        "conflicting_gradients",
+        "",
+        "Combine the gradients of the joint loss and of a loss of its own on the encoder of "
+        "{modality}, so that a step sets neither back.",
+        _PARETO,
     ),
     _Advice(
         "not_identifiable",
@@ -101,28 +153,35 @@ def recommend(findings: Sequence[Finding], tree: xr.DataTree) -> tuple[Recommend
         tree: the report's; says how absent features were filled.
     """
     found = [finding for finding in findings if finding.verdict is Verdict.YES]
-    return tuple(
-        Recommendation(
-            advice.recipe,
-            finding.modality,
-            advice.reason.format(modality=shown(finding.modality), other_fill=_another_fill(tree)),
-            finding.evidence,
-            advice.paper,
-        )
-        for advice in _TABLE
-        for finding in found
-        if finding.rule == advice.rule and not _harms(advice.recipe, finding, found)
-    )
+    given: dict[tuple[str, str], Recommendation] = {}
+    for advice in _TABLE:
+        for finding in found:
+            if finding.rule != advice.rule or _is_out_of_place(advice, finding, found):
+                continue
+            reason = advice.reason.format(
+                modality=shown(finding.modality), other_fill=_another_fill(tree)
+            )
+            made = Recommendation(
+                advice.recipe, finding.modality, reason, finding.evidence, advice.paper, advice.rule
+            )
+            given.setdefault((advice.recipe or advice.rule, finding.modality), made)
+    return tuple(given.values())
 
 
-def _harms(recipe: str, finding: Finding, found: Iterable[Finding]) -> bool:
-    """Whether a recipe was seen to do worse here.
+def _is_out_of_place(advice: _Advice, finding: Finding, found: Iterable[Finding]) -> bool:
+    """Whether advice was seen to do harm here, or is given for a stronger reason already.
 
     Where modalities are unequal, reviving only the weaker encoder did better than reviving both
     (Feng et al., Tables 4, 10 and 11).
     """
     dominant = {other.modality for other in found if other.rule == "dominance"}
-    return recipe == "abri" and (not finding.modality or finding.modality in dominant)
+    if advice.recipe == "abri":
+        return not finding.modality or finding.modality in dominant
+    return bool(dominant) and advice.rule in _WITHOUT_DOMINANCE
+
+
+_WITHOUT_DOMINANCE = {"training_lead", "undertrained_encoder", "underused_encoder"}
+"""Against dominance the same recipes are recommended, and aimed at the one that dominates."""
 
 
 def _another_fill(tree: xr.DataTree) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from .. import schema
 from ..registry import unknown
 from .findings import Finding
 from .layout import as_mapping, check, made_tree
 from .outline import Outline, outline
 from .page import as_html
-from .reading import modalities, root
+from .reading import UNIMODAL_ACCURACY, modalities, root
 from .recommend import Recommendation, recommend
 from .rules import find
 from .storage import read_tree, write_tree
@@ -138,6 +139,28 @@ class Report:
             SchemaError: something in it cannot be stored.
         """
         write_tree(self.tree, path)
+
+    def compared_with(self, unimodal_accuracy: Mapping[str, float]) -> Self:
+        """Return the same report, which also knows what models of one modality alone can do.
+
+        Args:
+            unimodal_accuracy: modality -> what a model trained on it alone gets right of the same
+                examples, 0 to 1. Modalities may be left out.
+
+        Raises:
+            SchemaError: no modality of that name, or no share.
+
+        Example:
+            >>> encoders = {"audio": "a", "visual": "v"}
+            >>> report = Report.build({}, anatomy={"encoders": encoders}, model="Net", examples=500)
+            >>> told = report.compared_with({"audio": 0.96})
+            >>> told.tree.attrs["settings"]
+            '{"unimodal_accuracy": {"audio": 0.96}}'
+        """
+        tree = self.tree.copy()
+        known = {**root(tree, "settings"), UNIMODAL_ACCURACY: dict(unimodal_accuracy)}
+        tree.attrs["settings"] = schema.to_json(known)
+        return type(self)(tree)
 
     def to_dataframe(self, probe: str | None = None) -> pd.DataFrame:
         """Return numbers as a table.

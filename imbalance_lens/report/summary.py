@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from .. import schema
-from .reading import late, measured, modalities, number
-from .rules.capacity import abnormal_shares
+from .reading import measured, modalities, number
+from .rules.capacity import abnormal_shares, dead_shares
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,23 +22,29 @@ COLUMNS = (
     "drop_high",
     "confidence",
     "confidence_drop",
+    "shapley",
+    "linear_probe",
     "logit_norm",
+    "dead",
     "abnormal",
 )
 """Accuracy with only the modality, accuracy without it, accuracy and true-class confidence lost
-without it, confidence with only it, length of its logits, share of abnormal channels."""
+without it, confidence with only it, Shapley share of the accuracy, accuracy of a linear classifier
+on its features, length of its logits, shares of channels dead on the data and abnormal."""
 
 Row = dict[str, float]
 
 
 def rows(tree: xr.DataTree) -> dict[str, Row]:
     """Return the numbers of `COLUMNS` by modality; NaN where one was not measured."""
-    abnormal = abnormal_shares(tree)
+    dead, abnormal = dead_shares(tree), abnormal_shares(tree)
     return {
         name: {
             **_unknown(),
             **_scores(tree, name),
-            "logit_norm": _logit_norm(tree, name),
+            **_of_head(tree, name),
+            "shapley": _shapley(tree, name),
+            "dead": dead.get(name, math.nan),
             "abnormal": abnormal.get(name, math.nan),
         }
         for name in modalities(tree)
@@ -47,7 +53,7 @@ def rows(tree: xr.DataTree) -> dict[str, Row]:
 
 def together(tree: xr.DataTree) -> Row:
     """Return the same of all modalities at once, as far as it has a meaning."""
-    row = {**_unknown(), "logit_norm": _logit_norm(tree, schema.JOINT)}
+    row = {**_unknown(), **_of_head(tree, schema.JOINT)}
     ds = measured(tree, "zero_out", "accuracy", "confidence")
     if ds is not None:
         names = modalities(tree)
@@ -88,6 +94,18 @@ def _scores(tree: xr.DataTree, name: str) -> Row:
     }
 
 
-def _logit_norm(tree: xr.DataTree, head: str) -> float:
-    ds = measured(tree, "logit_norm", "mean_norm")
-    return math.nan if ds is None else number(late(ds)[0], "mean_norm", head=head)
+def _of_head(tree: xr.DataTree, head: str) -> Row:
+    found = {}
+    for column, probe, variable in (
+        ("linear_probe", "linear_probe", "accuracy"),
+        ("logit_norm", "logit_norm", "mean_norm"),
+    ):
+        ds = measured(tree, probe, variable)
+        if ds is not None:
+            found[column] = number(ds, variable, head=head)
+    return found
+
+
+def _shapley(tree: xr.DataTree, name: str) -> float:
+    ds = measured(tree, "shapley", "contribution")
+    return math.nan if ds is None else number(ds, "contribution", modality=name, value="correct")

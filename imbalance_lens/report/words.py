@@ -88,14 +88,19 @@ _FILLED = {
 }
 
 
-def count(how_many: int, what: str) -> str:
+def count(how_many: int, what: str, several: str = "") -> str:
     """Return a number of things, in the singular where it is one.
 
+    Args:
+        how_many: the number.
+        what: the word for one.
+        several: the word for more, where that is not one with an s.
+
     Example:
-        >>> count(1, "example"), count(1200, "example")
-        ('1 example', '1,200 examples')
+        >>> count(1, "example"), count(1200, "example"), count(2, "batch", "batches")
+        ('1 example', '1,200 examples', '2 batches')
     """
-    return f"{how_many:,} {what}{'' if how_many == 1 else 's'}"
+    return f"{how_many:,} {what if how_many == 1 else several or f'{what}s'}"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -24,6 +24,13 @@ def test_the_page_shows_every_recommendation():
     assert shown == [(a.rule, a.recipe or "advice only", a.paper) for a in _TABLE]
 
 
+def test_the_code_of_the_page_runs(capsys):
+    names: dict = {}
+    for code in re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S):
+        exec(compile(code, "docs/findings.md", "exec"), names)
+    assert "audio dominates" in capsys.readouterr().out
+
+
 def test_the_page_explains_every_rule():
     explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^### .*$", TEXT, re.M))))
     names = {"note" if rule.__name__ == "notes" else rule.__name__ for rule in RULES}

@@ -1,6 +1,9 @@
 import pytest
 
-from .planted import abnormal_batchnorm, report, zero_out
+from imbalance_lens.report.recommend import _TABLE
+
+from .planted import abnormal_batchnorm, logit_norm, report, zero_out
+from .planted_more import dead_features, discrepancy, gradient_conflict, linear_probe, ogr
 
 DOMINATED = {"audio": 0.8, "visual": 0.3}
 DEAD = {"a.bn": ("audio", 0, 64), "v.bn": ("visual", 32, 64)}
@@ -52,6 +55,76 @@ def test_the_dominating_encoder_is_not_revived():
 
 def test_dead_channels_that_belong_to_nobody_call_for_nothing():
     assert recipes(abnormal_batchnorm=abnormal_batchnorm({"head.bn": ("", 8, 8)})) == []
+
+
+def test_the_first_of_both_reasons_for_a_recipe_is_given():
+    made = report(
+        linear_probe=linear_probe(dict.fromkeys(DOMINATED, 0.8), DOMINATED),
+        settings={"unimodal_accuracy": {"visual": 0.95}},
+    ).recommendations
+    assert [(r.recipe, r.rule) for r in made] == [
+        ("mlb", "undertrained_encoder"),
+        ("ogm_ge", "undertrained_encoder"),
+    ]
+
+
+def test_an_under_used_encoder_calls_for_a_loss_of_its_own():
+    ds = linear_probe(dict.fromkeys(DOMINATED, 0.8), DOMINATED)
+    (made,) = report(linear_probe=ds).recommendations
+    assert (made.recipe, made.modality, made.paper) == (
+        "mlb",
+        "visual",
+        "Kontras et al., BMVC 2024",
+    )
+    assert made.evidence == "linear_probe.gap"
+
+
+def test_against_dominance_nothing_is_recommended_twice():
+    made = report(
+        zero_out=zero_out(DOMINATED),
+        linear_probe=linear_probe(dict.fromkeys(DOMINATED, 0.8), DOMINATED),
+        discrepancy=discrepancy({"audio": [0.9] * 4, "visual": [0.1] * 4}),
+        settings={"unimodal_accuracy": {"visual": 0.95}},
+    )
+    yes = {f.rule for f in made.findings if f.verdict == "yes"}
+    assert yes >= {"dominance", "underused_encoder", "undertrained_encoder", "training_lead"}
+    assert [r.rule for r in made.recommendations] == ["dominance"] * 3
+
+
+def test_a_lead_in_training_calls_for_modulation():
+    ds = discrepancy({"audio": [0.9] * 4, "visual": [0.1] * 4})
+    (made,) = report(discrepancy=ds).recommendations
+    assert (made.recipe, made.modality, made.evidence) == ("ogm_ge", "audio", "discrepancy.score")
+
+
+def test_unequal_logits_call_for_olm():
+    (made,) = report(logit_norm=logit_norm({"audio": 9.0, "visual": 3.0})).recommendations
+    assert (made.recipe, made.modality, made.paper) == ("olm", "audio", "Zong et al., IJCAI 2024")
+
+
+def test_an_overfitting_modality_calls_for_blended_losses():
+    (made,) = report(ogr=ogr({"audio": (3.5, 1.5), "visual": (0.5, 4.0)})).recommendations
+    assert (made.recipe, made.modality, made.paper) == (
+        "g_blend",
+        "audio",
+        "Wang et al., CVPR 2020",
+    )
+    assert made.evidence == "ogr.total_ogr"
+
+
+def test_conflicting_gradients_get_advice():
+    ds = gradient_conflict({"audio": [0.5, 0.5], "visual": [-0.5, -0.5]})
+    (made,) = report(gradient_conflict=ds, settings={"training_examples": 0}).recommendations
+    assert (made.recipe, made.modality, made.paper) == ("", "visual", "Wei and Hu, ICML 2024")
+
+
+def test_what_data_show_to_be_dead_calls_for_abri_too():
+    (made,) = report(dead_features=dead_features({"v": ("visual", 30, 64)})).recommendations
+    assert (made.recipe, made.evidence) == ("abri", "dead_features.dead_count")
+
+
+def test_every_recipe_that_is_recommended_has_its_paper():
+    assert all(advice.paper for advice in _TABLE if advice.recipe)
 
 
 @pytest.mark.parametrize(("fill", "offered"), [("zero", True), ("mean", False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
@@ -46,7 +47,7 @@ def nonfinite_logits(tree: xr.DataTree) -> list[Finding]:
     if ds is None:
         return []
     everyone = "+".join(modalities(tree))
-    counts = {str(c): int(n) for c, n in ds["nonfinite"].to_series().items()}
+    counts = {str(c): math.ceil(n) for c, n in ds["nonfinite"].to_series().items()}
     wrong = sorted(
         ((n, name) for name, n in counts.items() if n), key=lambda item: (-item[0], item[1])
     )

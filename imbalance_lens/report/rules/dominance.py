@@ -7,29 +7,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, interval_name, measured, modalities, number
-from ..words import cost, listed, percent, points, shown, span
-from .gaps import INDICATORS, Gap, Gaps
+from ..reading import Quantity, measured, modalities, number
+from ..words import cost, listed, percent, points, shown
+from .gaps import ALONE, LEFT_OUT, Gap, Gaps, claims, witnesses
 from .identifiability import hidden
 
 if TYPE_CHECKING:
     import xarray as xr
 
 RULE = "dominance"
-_NEEDED = ("alone", "drop", "confidence_gap", *INDICATORS.values())
+_NEEDED = ("alone", "drop", "confidence_gap", ALONE.variable, LEFT_OUT.variable)
 _NOT_CLEAR = "Whether a modality dominates is not clear"
-_READ = {"alone": "accuracy alone", "left out": "accuracy lost when left out"}
+_DISAGREE = f"{_NOT_CLEAR}, for the indicators disagree"
 
 
 def dominance(tree: xr.DataTree) -> list[Finding]:
-    """Judge whether one modality is ahead of every other: alone, left out and in confidence."""
+    """Judge whether one modality is ahead of every other, in each indicator there is."""
     ds = measured(tree, "zero_out", *_NEEDED)
     if ds is None:
         return []
     unread = hidden(tree)
     names = tuple(name for name in modalities(tree) if name not in unread)
-    gaps = Gaps(ds, names, threshold("dominance_gap"))
-    found = _Judge(ds, gaps).finding() if len(names) > 1 else None
+    bound = threshold("dominance_gap")
+    judge = _Judge(ds, claims(tree, names, bound), witnesses(tree, names, bound))
+    found = judge.finding() if len(names) > 1 else None
     if found and not unread:
         return [found]
     sentence = f"{_NOT_CLEAR}, for what {listed(unread)} says alone cannot be read."
@@ -44,15 +45,21 @@ class _Judge:
 
     ds: xr.Dataset
     gaps: Gaps
+    witnesses: Gaps
 
     def finding(self) -> Finding:
+        found = self._by_claims()
+        against = self._against() if found.verdict is Verdict.NO else None
+        return self._told_against(against) if against else found
+
+    def _by_claims(self) -> Finding:
         unknown = next((gap for gap in self.gaps.all if not gap.size.known), None)
         if unknown:
             return self._unknown(unknown)
         widest = max(self.gaps.all, key=lambda gap: gap.size.high)
         if widest.size.reach <= self.gaps.bound:
             return self._level(widest)
-        alone, left_out = map(self.gaps.leader, INDICATORS)
+        alone, left_out = map(self.gaps.leader, (ALONE, LEFT_OUT))
         if not alone and not left_out:
             return self._nobody_leads()
         if alone == left_out:
@@ -66,17 +73,22 @@ class _Judge:
         for other in others:
             if not self._confidence_gap(leader, other) > 0:
                 return self._less_confident(leader, other)
-        alone, left_out = (self.gaps.smallest_lead(leader, each) for each in INDICATORS)
+        for gap in self.witnesses.of(leader):
+            if not gap.size.value > 0:
+                return self._denied(leader, gap)
+        alone, left_out = (self.gaps.smallest_lead(leader, each) for each in (ALONE, LEFT_OUT))
         smallest = min(alone, left_out, key=lambda gap: gap.size.low)
         several = len(others) > 1
         then = f"the next best, {shown(alone.other)}," if several else shown(alone.other)
+        agreeing = [each.short for each in self.witnesses.indicators]
+        agree = f"{listed(['the true-class confidence', *agreeing])} agree"
         return self._told(
             Verdict.YES,
             f"{shown(leader)} dominates: alone it gets {self._alone(leader)} of the examples "
             f"right, {then} {self._alone(alone.other)}; leaving it out {self._cost(leader)}, "
             f"leaving out {shown(left_out.other)} {self._cost(left_out.other)}. Its "
-            f"{'smallest ' if several else ''}lead, {self._size(smallest)}, is above the "
-            f"threshold of {self._bound}, and the true-class confidence agrees.",
+            f"{'smallest ' if several else ''}lead, {smallest.told}, is above the threshold of "
+            f"{self._bound}, and {agree if agreeing else f'{agree}s'}.",
             smallest,
             modality=leader,
         )
@@ -85,7 +97,7 @@ class _Judge:
         return self._told(
             Verdict.NO,
             f"No modality dominates: {listed(self.gaps.names)} are level, alone and left out. The "
-            f"widest difference, {self._size(widest)}, stays within {self._bound}.",
+            f"widest difference, {widest.told}, stays within {self._bound}.",
             widest,
         )
 
@@ -111,20 +123,19 @@ class _Judge:
             Verdict.NO,
             f"No single modality dominates: {shown(first)} gets most examples right alone, but "
             f"{self._lead_in(held)} is not above {self._bound}. The largest difference is "
-            f"{self._size(far)}: {shown(far.other)} behind {shown(far.modality)} in "
-            f"{_READ[far.indicator]}.",
+            f"{far.told}: {shown(far.other)} behind {shown(far.modality)} in "
+            f"{far.indicator.words}.",
             held,
         )
 
     def _half_a_lead(self, alone: str, left_out: str) -> Finding:
         leader = alone or left_out
-        sure, unsure = INDICATORS if alone else reversed(INDICATORS)
+        sure, unsure = (ALONE, LEFT_OUT) if alone else (LEFT_OUT, ALONE)
         gap = self.gaps.smallest_lead(leader, unsure)
         return self._told(
             Verdict.INCONCLUSIVE,
-            f"{_NOT_CLEAR}, for the indicators disagree: {shown(leader)} is ahead of every other "
-            f"modality in {_READ[sure]}, but {self._lead_in(gap)} is not surely above the "
-            f"threshold of {self._bound}.",
+            f"{_DISAGREE}: {shown(leader)} is ahead of every other modality in {sure.words}, but "
+            f"{self._lead_in(gap)} is not surely above the threshold of {self._bound}.",
             gap,
             modality=leader,
         )
@@ -132,18 +143,17 @@ class _Judge:
     def _opposed(self, alone: str, left_out: str) -> Finding:
         return self._told(
             Verdict.INCONCLUSIVE,
-            f"{_NOT_CLEAR}, for the indicators disagree: {shown(alone)} is ahead in "
-            f"{_READ['alone']} ({self._alone(alone)}), but {shown(left_out)} in "
-            f"{_READ['left out']} ({self._cost(left_out)}).",
-            self.gaps.smallest_lead(alone, "alone"),
+            f"{_DISAGREE}: {shown(alone)} is ahead in {ALONE.words} ({self._alone(alone)}), but "
+            f"{shown(left_out)} in {LEFT_OUT.words} ({self._cost(left_out)}).",
+            self.gaps.smallest_lead(alone, ALONE),
         )
 
     def _less_confident(self, leader: str, other: str) -> Finding:
         size = Quantity(self._confidence_gap(leader, other))
-        ahead = f"{shown(leader)} is ahead in accuracy ({self._alone(leader)} alone)"
+        ahead = self._ahead(leader)
         sentence = (
-            f"{_NOT_CLEAR}, for the indicators disagree: {ahead}, but gives the true class no more "
-            f"probability than {shown(other)} does."
+            f"{_DISAGREE}: {ahead}, but gives the true class no more probability than "
+            f"{shown(other)} does."
         )
         if math.isnan(size.value):
             sentence = (
@@ -158,6 +168,38 @@ class _Judge:
             threshold=0.0,
             evidence="zero_out.confidence_gap",
             **size.as_found(),
+        )
+
+    def _denied(self, leader: str, gap: Gap) -> Finding:
+        lead = f"its lead over {shown(gap.other)} in {gap.indicator.words}"
+        sentence = f"{_DISAGREE}: {self._ahead(leader)}, but {lead}, {gap.told}, is none."
+        if math.isnan(gap.size.value):
+            sentence = f"{_NOT_CLEAR}: {self._ahead(leader)}, but {lead} is not known."
+        return Finding(
+            RULE,
+            Verdict.INCONCLUSIVE,
+            sentence,
+            modality=leader,
+            threshold=0.0,
+            evidence=gap.indicator.evidence,
+            **gap.size.as_found(),
+        )
+
+    def _against(self) -> Gap | None:
+        """Return the lead of a modality that another probe sees surely ahead of every other."""
+        leads = ((self.witnesses.leader(each), each) for each in self.witnesses.indicators)
+        return next(
+            (self.witnesses.smallest_lead(leader, each) for leader, each in leads if leader), None
+        )
+
+    def _told_against(self, gap: Gap) -> Finding:
+        return self._told(
+            Verdict.INCONCLUSIVE,
+            f"{_DISAGREE}: by what each modality does alone and left out none is ahead of every "
+            f"other, but in {gap.indicator.words} {shown(gap.modality)} is, by {gap.told} over "
+            f"{shown(gap.other)}.",
+            gap,
+            modality=gap.modality,
         )
 
     def _unknown(self, gap: Gap) -> Finding:
@@ -177,9 +219,12 @@ class _Judge:
             sentence,
             modality=modality,
             threshold=self.gaps.bound,
-            evidence=gap.evidence,
+            evidence=gap.indicator.evidence,
             **gap.size.as_found(),
         )
+
+    def _ahead(self, leader: str) -> str:
+        return f"{shown(leader)} is ahead in accuracy ({self._alone(leader)} alone)"
 
     def _confidence_gap(self, one: str, other: str) -> float:
         return number(self.ds, "confidence_gap", modality=one, other=other)
@@ -190,13 +235,8 @@ class _Judge:
     def _cost(self, name: str) -> str:
         return cost(number(self.ds, "drop", modality=name))
 
-    def _size(self, gap: Gap) -> str:
-        size = gap.size
-        return f"{points(size.value)} ({interval_name(self.ds)} {span(size.low, size.high)})"
-
     def _lead_in(self, gap: Gap) -> str:
-        what = f"its lead over {shown(gap.other)} in {_READ[gap.indicator]}"
-        return f"{what}, {self._size(gap)},"
+        return f"its lead over {shown(gap.other)} in {gap.indicator.words}, {gap.told},"
 
     @property
     def _bound(self) -> str:

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, late, measured, modalities, number
-from ..words import few, listed, shown
+from ..reading import Quantity, judged_epochs, measured, modalities, number
+from ..words import count, few, listed, shown
 from .identifiability import hidden
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def logit_scale(tree: xr.DataTree) -> list[Finding]:
     names = [name for name in modalities(tree) if name not in unread]
     if ds is None or len(names) < 2:
         return []
-    ds, when = late(ds)
+    when = f" ({epochs})" if (epochs := judged_epochs(tree, "logit_norm")) else ""
     norms = {name: number(ds, "mean_norm", head=name) for name in names}
     if any(map(math.isnan, norms.values())):
         sentence = f"How long the logits of {listed(names)} are is not known for each of them."
@@ -42,6 +42,10 @@ def logit_scale(tree: xr.DataTree) -> list[Finding]:
         f"The logits of {shown(longest)} are {few(ratio)} times as long as those of "
         f"{shown(shortest)}{when}"
     )
+    examples = tree.attrs["examples"]
+    if examples < threshold("interval_examples"):
+        sentence = f"{compared}, but {count(examples, 'example')} may be no measure."
+        return [_told(Verdict.INCONCLUSIVE, sentence, ratio, longest)]
     if long > bound * short:
         sentence = f"{compared}, beyond the threshold of {few(bound)}."
         return [_told(Verdict.YES, sentence, ratio, longest)]
