@@ -65,11 +65,16 @@ def linear_probe(
 
 
 def dead_features(
-    layers: Mapping[str, tuple[str, int, int]], *, examples: int = 500, nan: str = ""
+    layers: Mapping[str, tuple[str, int, int]],
+    *,
+    examples: int = 500,
+    nan: str = "",
+    flat: Sequence[int] = (),
 ) -> xr.Dataset:
     """Return an answer of the probe dead_features: BatchNorm path -> (owner, dead, channels).
 
-    The first channels of a layer are the dead ones; the last one of the layer `nan` has a NaN.
+    The first channels of a layer are the dead ones; the last one of the layer `nan` has a NaN;
+    those at `flat` hardly vary.
     """
     rows = [(path, k) for path, (_, _, size) in layers.items() for k in range(size)]
     dead = np.array([k < layers[path][1] for path, k in rows])
@@ -80,6 +85,7 @@ def dead_features(
         "examples": _variable(("layer",), [examples] * len(layers), "example"),
         "dead": _variable(("channel",), dead),
         "dead_rate": _variable(("channel",), dead.astype(float)),
+        "low_variance": _variable(("channel",), [k in flat for _, k in rows]),
         "nan_examples": _variable(("channel",), broken, "example"),
     }
     return schema.dataset(

@@ -95,8 +95,8 @@ def test_what_both_probes_say_is_one_finding_that_names_both():
         "20 of 40 channels in the encoder of visual (50.0 %) are dead on the data: 0 behind the "
         "activation function in 99 % of the examples or more. The threshold is 25.0 %. 4 of 40 "
         "BatchNorm channels in the encoder of visual (10.0 %) are abnormal: scale and shift are "
-        "below 1e-10. The threshold is 1.0 %. Dead on the data: 3 of the 4 abnormal ones that an "
-        "activation function follows, and 17 that are not abnormal."
+        "below 1e-10. The threshold is 1.0 %. Dead or constant on the data: 3 of the 4 abnormal "
+        "ones that an activation function follows; dead besides: 17."
     )
     assert judged["audio"].verdict is Verdict.NO
     assert "that an activation function follows" not in judged["audio"].sentence
@@ -118,7 +118,15 @@ def test_abnormal_channels_that_are_alive_on_the_data_are_inconclusive():
         "inconclusive",
         "abnormal_batchnorm.abnormal_count",
     )
-    assert "Dead on the data: 1 of the 3 abnormal ones" in judged.sentence
+    assert "Dead or constant on the data: 1 of the 3 abnormal ones" in judged.sentence
+
+
+def test_abnormal_channels_that_hardly_vary_say_as_little_as_dead_ones():
+    dead = dead_features({"v.bn": ("visual", 1, 40)}, flat=[30])
+    abnormal = batchnorm_channels({"v.bn": ("visual", [0, 30, 31], 40)})
+    judged = found(dead_features=dead, abnormal_batchnorm=abnormal)["visual"]
+    assert judged.verdict is Verdict.YES
+    assert "2 of the 3 abnormal ones" in judged.sentence
 
 
 def test_abnormal_channels_that_no_activation_follows_count_by_themselves():

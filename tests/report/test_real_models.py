@@ -106,7 +106,7 @@ def test_dead_channels_are_found_where_they_are():
     assert found["text"].value == pytest.approx(8 / 20)
     assert found["text"].evidence == "dead_features.dead_count"
     assert found["visual"].evidence == "abnormal_batchnorm.abnormal_count"
-    assert "Dead on the data: 8 of the 8 abnormal ones" in found["text"].sentence
+    assert "Dead or constant on the data: 8 of the 8 abnormal ones" in found["text"].sentence
     assert [(r.recipe, r.modality) for r in made.recommendations] == [
         ("abri", "text"),
         ("abri", "visual"),

@@ -127,10 +127,10 @@ def _by_weights(tree: xr.DataTree) -> dict[str, _View]:
         seen = checked.get(name)
         if seen and seen.abnormal:
             sentence += (
-                f" Dead on the data: {seen.both:,} of the {seen.abnormal:,} abnormal ones that an "
-                f"activation function follows, and {seen.dead - seen.both:,} that are not abnormal."
+                f" Dead or constant on the data: {seen.silent:,} of the {seen.abnormal:,} abnormal "
+                f"ones that an activation function follows; dead besides: {seen.others:,}."
             )
-            alive = 1 - seen.both / seen.abnormal
+            alive = 1 - seen.silent / seen.abnormal
             if verdict is Verdict.YES and alive > threshold("abnormal_alive"):
                 verdict = Verdict.INCONCLUSIVE
         evidence = "abnormal_batchnorm.abnormal_count"
@@ -149,8 +149,8 @@ class _Checked(NamedTuple):
     """BatchNorm channels that an activation function directly follows, on the data."""
 
     abnormal: int
-    dead: int
-    both: int
+    silent: int  # of these, the dead ones and those that hardly vary: both say nothing
+    others: int  # that are dead and not abnormal
 
 
 def _checked(abnormal: xr.Dataset, dead: xr.Dataset | None) -> dict[str, _Checked]:
@@ -163,16 +163,17 @@ def _checked(abnormal: xr.Dataset, dead: xr.Dataset | None) -> dict[str, _Checke
     except NotApplicableError:
         return {}
     is_dead, is_abnormal = ds["dead"].astype(bool), ds["abnormal"].isel(threshold=0).astype(bool)
+    is_silent = is_dead | dead["low_variance"].sel(channel=ds["channel"]).astype(bool)
     found = {}
     for name in set(ds["modality"].values.tolist()):
         own = ds["channel_layer"].isin(ds["layer"].values[ds["modality"].values == name])
-        marks = (is_abnormal, is_dead, is_abnormal & is_dead)
+        marks = (is_abnormal, is_abnormal & is_silent, is_dead & ~is_abnormal)
         found[name] = _Checked(*(int((mark & own).sum()) for mark in marks))
     return found
 
 
 def _activations(tree: xr.DataTree) -> xr.Dataset | None:
-    needed = ("dead_count", "dead", "dead_rate", "examples", "nan_examples")
+    needed = ("dead_count", "dead", "dead_rate", "low_variance", "examples", "nan_examples")
     return _last(answered(tree, "dead_features", *needed))
 
 
