@@ -94,7 +94,7 @@ def _matched(dead: xr.Dataset, abnormal: xr.Dataset) -> tuple[list[int], list[in
     made = zip(dead["layer"].values, dead["producer"].values, dead["kind"].values, strict=True)
     producer = {layer: path for layer, path, kind in made if kind == "batchnorm"}
     known = {name: position for position, name in enumerate(_keys(abnormal))}
-    keys = [(producer.get(layer), index) for layer, index in _keys(dead)]
+    keys = [(producer.get(layer, ""), index) for layer, index in _keys(dead)]
     here = [position for position, key in enumerate(keys) if key in known]
     if not here:
         raise NotApplicableError(

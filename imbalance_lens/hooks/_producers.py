@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ _PASSES_ON = {
 }
 
 
+@cache  # asked for at every call of a function
 def name_of(function: Callable[..., Any]) -> str:
     """Return a function's own name; those of exported graphs have their overload in it."""
     return getattr(function, "__name__", "").partition(".")[0]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
@@ -115,10 +114,10 @@ class _Listener(TorchFunctionMode):
         turned = made.channels == output.ndim - 1 == 2 and rows != self._examples == others
         kept = {1 if turned else 0, made.channels}
         positions = [dim for dim in range(output.ndim) if dim not in kept]
-        with torch.no_grad():
-            # Two reductions: a single pass for both ends is several times slower on a CPU.
-            highest = output.amax(positions) if positions else output.clone()
-            lowest = output.amin(positions) if positions else highest
+        values = output.detach()
+        # Two reductions: a single pass for both ends is several times slower on a CPU.
+        highest = values.amax(positions) if positions else values.clone()
+        lowest = values.amin(positions) if positions else highest
         self.heard[self._name(made.place, function)] = Activation(
             highest=highest,
             lowest=lowest,

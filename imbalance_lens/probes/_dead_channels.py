@@ -56,10 +56,10 @@ def table(
     values["total_share"] = values["dead"].mean()
     values["constant_count"] = _sums([a & b for a, b in zip(constant, alive, strict=True)])
     values["low_variance_count"] = _sums([a & b for a, b in zip(flat, alive, strict=True)])
-    values["examples"] = np.array([int(each.examples) for each in counts])
+    values["examples"] = np.array([each.examples for each in counts])
     coords = _coords(seen, places, sizes)
     if any(each.class_examples.any() for each in counts):
-        shares = [each.class_dead.double() / each.class_examples for each in counts]
+        shares = [each.class_dead.T.double() / each.class_examples for each in counts]
         values["class_dead_rate"] = torch.cat(shares).numpy()
         values["class_examples"] = torch.stack([each.class_examples for each in counts]).numpy()
         coords["label"] = np.arange(values["class_examples"].shape[1])

@@ -9,8 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-_CHANNEL_COUNTS = ("dead", "nan", "class_dead")
-_COUNTS = (*_CHANNEL_COUNTS, "class_examples", "examples")
+_PER_CHANNEL = ("dead", "nan", "highest", "lowest", "class_dead")
 
 
 @dataclass
@@ -22,9 +21,9 @@ class Extremes:
         nan: (channels,), examples in which it holds a NaN.
         highest: (channels,), its largest entry; NaN where one is.
         lowest: (channels,), its smallest.
-        class_dead: (channels, classes), the dead ones of the examples with a label.
+        class_dead: (classes, channels), the dead ones of the examples with a label.
         class_examples: (classes,), the examples with a label.
-        examples: (), all of them.
+        examples: all of them.
     """
 
     dead: Tensor
@@ -33,48 +32,67 @@ class Extremes:
     lowest: Tensor
     class_dead: Tensor
     class_examples: Tensor
-    examples: Tensor
+    examples: int = 0
 
     @classmethod
-    def of(
-        cls, highest: Tensor, lowest: Tensor, labels: Tensor, classes: int, tolerance: float
-    ) -> Self:
-        """Count one batch.
+    def none_of(cls, peaks: Tensor, classes: int) -> Self:
+        """Return the counts over no examples, for channels as in peaks (batch, channels)."""
+        channels = peaks.shape[1]
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.int32, device=peaks.device)
+
+        return cls(
+            dead=zeros(channels),
+            nan=zeros(channels),
+            highest=peaks.new_full((channels,), -torch.inf),
+            lowest=peaks.new_full((channels,), torch.inf),
+            class_dead=zeros(classes, channels),
+            class_examples=zeros(classes),
+        )
+
+    def update(self, highest: Tensor, lowest: Tensor, labels: Tensor, tolerance: float) -> None:
+        """Take in one batch.
 
         Args:
-            highest: (batch, channels).
+            highest: (batch, channels), the ends of each example's map.
             lowest: (batch, channels).
-            labels: (batch,), or empty.
-            classes: number of classes.
+            labels: (batch,) class indices, or empty.
             tolerance: size up to which an entry counts as 0; with 0, so does a negative one.
         """
-        dead = highest <= tolerance  # false for NaN
+        is_dead = highest <= tolerance  # false for NaN
         if tolerance:
-            dead &= lowest >= -tolerance
-        is_class = labels.unsqueeze(1) == torch.arange(classes, device=labels.device)
-        # In double precision, which autocast leaves alone.
-        class_dead = dead[: len(labels)].double().T @ is_class.double()
-        return cls(
-            dead=dead.sum(0),
-            nan=highest.isnan().sum(0),
-            highest=highest.amax(0),
-            lowest=lowest.amin(0),
-            class_dead=class_dead.int(),
-            class_examples=is_class.sum(0),
-            examples=torch.full((), len(highest), device=highest.device),
-        )
+            is_dead &= lowest >= -tolerance
+        counted = is_dead.int()
+        self.dead += counted.sum(0, dtype=torch.int32)
+        self.nan += highest.isnan().sum(0, dtype=torch.int32)
+        self.highest = torch.maximum(self.highest, highest.amax(0))
+        self.lowest = torch.minimum(self.lowest, lowest.amin(0))
+        self.examples += len(highest)
+        if len(labels) and len(self.class_dead):
+            # In place, since a table of classes and channels can be large.
+            self.class_dead.index_add_(0, labels, counted)
+            self.class_examples.index_add_(0, labels, torch.ones_like(labels, dtype=torch.int32))
 
     def add(self, other: Self) -> None:
         """Take in other examples of the same channels."""
-        for name in _COUNTS:
-            mine, more = getattr(self, name), getattr(other, name)
-            setattr(self, name, mine + more.to(mine.device))
-        self.highest = torch.maximum(self.highest, other.highest.to(self.highest.device))
-        self.lowest = torch.minimum(self.lowest, other.lowest.to(self.lowest.device))
+        device = self.dead.device
+        for name in ("dead", "nan", "class_dead", "class_examples"):
+            getattr(self, name).add_(getattr(other, name).to(device))
+        self.highest = torch.maximum(self.highest, other.highest.to(device))
+        self.lowest = torch.minimum(self.lowest, other.lowest.to(device))
+        self.examples += other.examples
+
+    def copy(self) -> Self:
+        """Return the same counts, which go on by themselves."""
+        tensors = {n: each.clone() for n, each in vars(self).items() if isinstance(each, Tensor)}
+        return type(self)(**tensors, examples=self.examples)
 
     def parts(self, sizes: Sequence[int]) -> list[Self]:
-        """Return the channels in parts of these sizes, on the host."""
-        whole = {name: value.cpu() for name, value in vars(self).items()}
-        split = (*_CHANNEL_COUNTS, "highest", "lowest")
-        rows = zip(*(whole[name].split(list(sizes)) for name in split), strict=True)
-        return [type(self)(**{**whole, **dict(zip(split, row, strict=True))}) for row in rows]
+        """Return the channels in parts of these sizes, copied to the host."""
+        columns = (getattr(self, name).cpu().split(list(sizes), -1) for name in _PER_CHANNEL)
+        shared = {"class_examples": self.class_examples.cpu(), "examples": self.examples}
+        return [
+            type(self)(**dict(zip(_PER_CHANNEL, row, strict=True)), **shared).copy()
+            for row in zip(*columns, strict=True)
+        ]

@@ -94,16 +94,21 @@ class DeadFeatures(Probe):
         device = seen.logits.device  # activations are on several where the model is
         highest = torch.cat([heard.highest.to(device) for heard in usable.values()], 1)
         lowest = torch.cat([heard.lowest.to(device) for heard in usable.values()], 1)
-        classes = seen.logits.shape[1] if self.per_class else 0
-        counted = Extremes.of(highest, lowest, seen.labels, classes, self.tolerance)
-        self._add({layout: counted})
+        if layout not in self._seen:
+            classes = seen.logits.shape[1] if self.per_class else 0
+            self._seen[layout] = Extremes.none_of(highest, classes)
+        self._seen[layout].update(highest, lowest, seen.labels, self.tolerance)
         for place in usable.keys() - self._places.keys():
             none = highest.new_empty(0)
             self._places[place] = replace(usable[place], highest=none, lowest=none)
 
     def merge(self, other: Self) -> None:
         """Take in what another copy has counted on other examples."""
-        self._add(other._seen)
+        for layout, counted in other._seen.items():
+            if layout in self._seen:
+                self._seen[layout].add(counted)
+            else:
+                self._seen[layout] = counted.copy()
         self._places = {**other._places, **self._places}
         self._left_out.update(other._left_out)
 
@@ -133,13 +138,6 @@ class DeadFeatures(Probe):
         if len(heard.highest) != examples:
             return "its rows cannot be told apart by example"
         return ""
-
-    def _add(self, seen: Mapping[Layout, Extremes]) -> None:
-        for layout, counted in seen.items():
-            if layout in self._seen:
-                self._seen[layout].add(counted)
-            else:
-                self._seen[layout] = replace(counted)  # `add` must not change another copy's
 
 
 def _by_place(seen: Mapping[Layout, Extremes]) -> tuple[dict[str, Extremes], set[str]]:
