@@ -86,9 +86,9 @@ def import_cost(repeats: int = 7) -> dict[str, float]:
 
 def main() -> None:
     results: dict[str, object] = {}
-    for views, batch, batches in ((2, 8, 12), (4, 8, 8)):
+    for views, batch, batches in ((2, 8, 40), (4, 8, 20)):
         title = f"M={views}, B={batch}, {batches} batches of {SIDE} x {SIDE}"
-        rows = measure(variants(views, batch, batches))
+        rows = measure(variants(views, batch, batches), repeats=5)
         show(title, rows, LIMITS)
         results[title] = rows
     results["import"] = import_cost()
