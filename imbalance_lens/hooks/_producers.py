@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -14,6 +15,13 @@ from torch import Tensor, nn
 from .batchnorm import is_batchnorm
 from .patches import patched
 
+# Modules that only call one function with a weight of their own, which tells who calls; and
+# modules that make nothing of their own. To follow neither saves much of the time.
+_KNOWN_BY_WEIGHT = {
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Linear),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+}
+_NO_MAKERS = {nn.Sequential, nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout}
 _CONVOLUTIONS = {f"conv{extra}{n}d" for extra in ("", "_transpose") for n in (1, 2, 3)}
 _KINDS = {
     "batch_norm": "batchnorm",
@@ -21,6 +29,7 @@ _KINDS = {
     **dict.fromkeys(_CONVOLUTIONS, "conv"),
     **dict.fromkeys(("add", "add_", "sub", "sub_"), "sum"),
 }
+_WEIGHING = {"batchnorm", "linear", "conv"}
 _CHANNELS_SECOND = {"batch_norm", "group_norm", "instance_norm", *_CONVOLUTIONS}
 _CHANNELS_LAST = {
     *("linear", "layer_norm", "rms_norm", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu"),
@@ -65,6 +74,7 @@ class Producers:
 
     def __init__(self) -> None:
         self._path = ""
+        self._by_weight: dict[int, str] = {}
         # Not in a dictionary with weak keys: there is none that compares tensors by identity
         # and is as quick.
         self._made: dict[int, tuple[weakref.ref[Tensor], Made]] = {}
@@ -72,9 +82,14 @@ class Producers:
     @contextmanager
     def following(self, model: nn.Module) -> Iterator[None]:
         """Keep track of which module is running, and of what modules return."""
+        holders = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
         with ExitStack() as stack:
             for path, module in model.named_modules():
-                stack.enter_context(patched(module, "forward", self._followed(path, module)))
+                as_made = "forward" not in vars(module)
+                if as_made and type(module) in _KNOWN_BY_WEIGHT and _alone(module, holders):
+                    self._by_weight[id(module._parameters["weight"])] = path
+                elif not (as_made and type(module) in _NO_MAKERS):
+                    stack.enter_context(patched(module, "forward", self._followed(path, module)))
             yield
 
     def of(self, tensor: Any) -> Made | None:
@@ -103,12 +118,17 @@ class Producers:
         kind = _KINDS.get(name, "other")
         if kind == "sum" and not _adds_alike(args, output):
             kind = "other"
-        what = kind if kind == "sum" else name.rstrip("_")
-        place = f"{self._path} ({what})".strip()
+        weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+        owner = self._by_weight.get(id(weight)) if kind in _WEIGHING else None
+        if owner is None:
+            what = kind if kind == "sum" else name.rstrip("_")
+            path, place = self._path, f"{self._path} ({what})".strip()
+        else:
+            path = place = owner
         for tensor in output if isinstance(output, tuple) else (output,):
             if isinstance(tensor, Tensor):
                 channels = self._channels(name, function, args, kwargs, tensor)
-                self._keep(tensor, Made(place, self._path, kind, channels))
+                self._keep(tensor, Made(place, path, kind, channels))
 
     def _channels(
         self,
@@ -160,6 +180,12 @@ class Producers:
 
         vars(forward)["__wrapped__"] = original  # for whoever asks for its signature
         return forward
+
+
+def _alone(module: nn.Module, holders: Mapping[int, int]) -> bool:
+    """Say whether a weight tells of one module; sharded ones are exchanged in a pass."""
+    weight = module._parameters.get("weight")
+    return type(weight) is nn.Parameter and holders[id(weight)] == 1
 
 
 def _adds_alike(args: Sequence[Any], output: Any) -> bool:

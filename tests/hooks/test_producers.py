@@ -26,7 +26,9 @@ from .hearing import BATCH, Model, heard_in, only, pictures
         (lambda own, x: own.bn(x) + 1, "(add)", "other"),
         (lambda own, x: own.bn(x) + x.new_ones(3, 1, 1), "(add)", "other"),
         (lambda own, x: own.bn(x).mul_(2), "(mul)", "other"),
-        (lambda own, x: F.conv2d(x, own.conv.weight), "(conv2d)", "conv"),
+        (lambda own, x: F.conv2d(x, x.new_ones(3, 3, 3, 3)), "(conv2d)", "conv"),
+        (lambda own, x: own.tied(own.conv(x)), "tied", "conv"),
+        (lambda own, x: own.bare(x), "bare", "batchnorm"),
         (lambda own, x: own.dropout(own.bn(x)), "bn", "batchnorm"),
         (lambda own, x: own.identity(own.bn(x)), "bn", "batchnorm"),
         (lambda own, x: own.bn(x).double().contiguous(), "bn", "batchnorm"),
@@ -36,9 +38,13 @@ from .hearing import BATCH, Model, heard_in, only, pictures
     ],
 )
 def test_an_activation_is_named_after_what_made_its_input(run, name, kind):
+    conv, tied = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+    tied.weight = conv.weight
     model = Model(
         lambda own, x: run(own, x).relu(),
-        conv=nn.Conv2d(3, 3, 3),
+        conv=conv,
+        tied=tied,
+        bare=nn.BatchNorm2d(3, affine=False),
         bn=nn.BatchNorm2d(3),
         frozen=torchvision.ops.FrozenBatchNorm2d(3),
         block=nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)),

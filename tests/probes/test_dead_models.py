@@ -169,7 +169,7 @@ def test_replays_for_other_probes_are_not_counted():
 
 def test_nobody_listens_where_no_probe_asks():
     model, patched = late(), []
-    model.audio[2].register_forward_hook(
+    model.audio[3].register_forward_hook(
         lambda module, *_: patched.append("forward" in vars(module))
     )
     lens.diagnose(model, loader(4), WHO, ["zero_out"], progress=False)
