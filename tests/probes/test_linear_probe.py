@@ -110,6 +110,16 @@ def test_how_the_examples_are_split_into_batches_changes_nothing(settings):
     assert answers[0].attrs["fit_examples_shown"] == 120
 
 
+def test_neither_the_order_of_the_examples_nor_that_of_the_modalities_changes_a_fold():
+    features, labels = drawn(120)
+    mixed = torch.randperm(120, generator=torch.Generator().manual_seed(5))
+    backwards = {name: features[name][mixed] for name in reversed(NAMES)}
+    one = answer(seeing(features, labels))
+    other = answer(seeing(backwards, labels[mixed])).sel(head=HEADS)
+    for name in ("accuracy", "class_accuracy", "fit_accuracy", "gap_interval"):
+        np.testing.assert_allclose(one[name], other[name], atol=1e-12, err_msg=name)
+
+
 def test_another_seed_draws_other_folds_and_no_global_random_number_is_used():
     features, labels = drawn(90)
     state = str(np.random.get_state())  # noqa: NPY002 - the global one
