@@ -148,12 +148,12 @@ class Observer:
         self._classes = classes
         self.examples += 0 if training else batch
         self.training_examples += batch if training else 0
-        if len(labels) or Need.LABELS in self._needs(self.probes):
-            if len(labels):
-                check_labels(labels, classes, batch)
-            else:
-                self._skip(Need.LABELS)
         looking = self._looking(step, training, live, comparing)
+        if len(labels):
+            check_labels(labels, classes, batch)
+        else:
+            self._skip(Need.LABELS, _UNLABELED if training else "", among=looking)
+            looking = {name: probe for name, probe in looking.items() if name in self.probes}
         given = self._given(replay, labels, looking, training)
         seen = Observation(
             labels.to(replay.logits_all.device, non_blocking=True),
@@ -263,13 +263,17 @@ class Observer:
 
         return {need for probe in probes.values() for need in asked(probe)}
 
-    def _skip(self, need: Need, reason: str = "") -> None:
-        for name in [n for n, probe in self.probes.items() if need in probe.needs]:
+    def _skip(self, need: Need, reason: str = "", among: Mapping[str, Probe] | None = None) -> None:
+        asked = self.probes if among is None else among
+        for name in [name for name, probe in asked.items() if need in probe.needs]:
             self._drop(name, reason or need.value)
 
     def _drop(self, name: str, reason: str) -> None:
         self.skipped[name] = reason
         del self.probes[name]
+
+
+_UNLABELED = "the training examples have no labels"
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -88,6 +88,14 @@ def test_training_examples_are_not_read_where_no_probe_looks_at_them():
         lens.diagnose(Net(), loader(96, 2), WHO, ["linear_probe"], train=unread())
 
 
+def test_training_examples_without_labels_spoil_only_what_is_fitted_on_them():
+    unlabeled = [drawn(32)[0]]
+    probes = ["linear_probe", "zero_out"]
+    report = lens.diagnose(Net(), loader(96, 2), WHO, probes, train=unlabeled)
+    assert report.skipped == {"linear_probe": "the training examples have no labels"}
+    assert report.tree["zero_out"].attrs["examples"] == 96
+
+
 def test_no_training_batch_is_said():
     with pytest.raises(BatchError, match="The loader of training examples gave no"):
         lens.diagnose(Net(), loader(96, 2), WHO, ["linear_probe"], train=[])
