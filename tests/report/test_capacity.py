@@ -129,6 +129,20 @@ def test_abnormal_channels_that_hardly_vary_say_as_little_as_dead_ones():
     assert "2 of the 3 abnormal ones" in judged.sentence
 
 
+def test_parameters_alone_are_judged_alone():
+    judged = found(abnormal_batchnorm=batchnorm_channels({"v.bn": ("visual", [0, 1], 40)}))
+    assert judged["visual"].verdict is Verdict.YES
+    assert "on the data" not in judged["visual"].sentence
+
+
+def test_a_layer_that_few_examples_reached_leaves_its_encoder_open():
+    ds = dead_features({"v1": ("visual", 0, 10), "v2": ("visual", 9, 10)})
+    ds["examples"][1] = 5
+    judged = found(dead_features=ds)["visual"]
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "5 examples cannot tell" in judged.sentence
+
+
 def test_abnormal_channels_that_no_activation_follows_count_by_themselves():
     dead = dead_features({"v.conv": ("visual", 0, 40)})
     abnormal = batchnorm_channels({"v.bn": ("visual", [0, 1], 40)})

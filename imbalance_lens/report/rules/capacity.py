@@ -83,7 +83,7 @@ def _by_data(tree: xr.DataTree) -> dict[str, _View]:
     views = {}
     for name, channels in _dead(ds, modalities(tree)).items():
         own = ds["modality"].values == name
-        examples = int(ds["examples"].values[own].max())
+        examples = int(ds["examples"].values[own].min())
         inside = ds["channel_layer"].isin(ds["layer"].values[own])
         broken = int((ds["nan_examples"].where(inside, 0) > 0).sum())
         few = examples < threshold("few_examples")
