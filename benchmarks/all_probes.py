@@ -8,6 +8,7 @@ the features.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -22,15 +23,16 @@ from imbalance_lens.batches import bind
 from imbalance_lens.formulas import coalitions, shapley_values
 
 LIMITS = {2: 1.35, 4: 1.50}
-BATCH = 8
+EXAMPLES = 320
+SMALL_BATCH, LARGE_BATCH = 8, 64
 
 
-def data_of(views: int, batches: int) -> list[tuple[Tensor, ...]]:
+def data_of(views: int, batch: int, batches: int) -> list[tuple[Tensor, ...]]:
     torch.manual_seed(0)
     return [
         (
-            *(torch.randn(BATCH, 3, SIDE, SIDE, device=device()) for _ in range(views)),
-            torch.randint(0, CLASSES, (BATCH,)),
+            *(torch.randn(batch, 3, SIDE, SIDE, device=device()) for _ in range(views)),
+            torch.randint(0, CLASSES, (batch,)),
         )
         for _ in range(batches)
     ]
@@ -40,8 +42,9 @@ def anatomy_of(views: int) -> Anatomy:
     return Anatomy({f"views_{i}": f"nets.{i}" for i in range(views)}, head="head")
 
 
-def together(views: int, batches: int) -> dict[str, Callable[[], object]]:
-    model, data = LateFusion(views).to(device()).eval(), data_of(views, batches)
+def together(views: int, batch: int) -> dict[str, Callable[[], object]]:
+    model = LateFusion(views).to(device()).eval()
+    data = data_of(views, batch, EXAMPLES // batch)
 
     def plain() -> None:
         with torch.no_grad():
@@ -58,7 +61,7 @@ def together(views: int, batches: int) -> dict[str, Callable[[], object]]:
 
 def games(views: int) -> tuple[dict[str, Callable[[], object]], float]:
     """Return the variants of one batch, and how far the values of the same game lie apart."""
-    model, (batch,) = LateFusion(views).to(device()).eval(), data_of(views, 1)
+    model, (batch,) = LateFusion(views).to(device()).eval(), data_of(views, SMALL_BATCH, 1)
     *inputs, labels = batch
     target = labels.to(device())
 
@@ -86,13 +89,13 @@ def games(views: int) -> tuple[dict[str, Callable[[], object]], float]:
 
 def main() -> None:
     results: dict[str, object] = {}
-    for views, batches in ((2, 40), (4, 20)):
-        title = f"M={views}, B={BATCH}, {batches} batches of {SIDE} x {SIDE}"
-        rows = measure(together(views, batches), repeats=3)
+    for views, batch in itertools.product((2, 4), (SMALL_BATCH, LARGE_BATCH)):
+        title = f"M={views}, B={batch}, {EXAMPLES} examples of {SIDE} x {SIDE}"
+        rows = measure(together(views, batch), repeats=3)
         show(title, rows, {"diagnose, all default probes": LIMITS[views]})
         results[title] = rows
     for views in (2, 4):
-        title = f"Shapley values, M={views}, one batch of {BATCH}"
+        title = f"Shapley values, M={views}, one batch of {SMALL_BATCH}"
         variants, apart = games(views)
         rows = measure(variants, repeats=3)
         show(title, rows, {})

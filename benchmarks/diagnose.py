@@ -86,7 +86,7 @@ def import_cost(repeats: int = 7) -> dict[str, float]:
 
 def main() -> None:
     results: dict[str, object] = {}
-    for views, batch, batches in ((2, 8, 40), (4, 8, 20)):
+    for views, batch, batches in ((2, 8, 40), (4, 8, 40)):
         title = f"M={views}, B={batch}, {batches} batches of {SIDE} x {SIDE}"
         rows = measure(variants(views, batch, batches), repeats=5)
         show(title, rows, LIMITS)

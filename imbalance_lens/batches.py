@@ -124,15 +124,21 @@ class Call:
     def of(cls, model: nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> Call:
         """Return the call that was made with these arguments."""
         names = _positional_names(_signature(model), len(args))
+        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping | tuple | list):
+            return cls(_unpacked(names[0], args[0]), packed=args[0])
         return cls({**dict(zip(names, args, strict=True)), **kwargs}, positional=names)
 
     def __call__(self, model: nn.Module) -> Any:
         """Return the model's output for copies of these inputs; a forward may write into them."""
-        inputs = map_tensors(torch.clone, dict(self.inputs))
+        args, kwargs = self.with_inputs(map_tensors(torch.clone, dict(self.inputs))).arguments()
+        return model(*args, **kwargs)
+
+    def arguments(self) -> tuple[tuple, dict[str, Any]]:
+        """Return the positional and the keyword arguments of the call."""
         if self.packed is not None:
-            return model(_repacked(self.packed, inputs))
-        keywords = {n: value for n, value in inputs.items() if n not in self.positional}
-        return model(*(inputs[name] for name in self.positional), **keywords)
+            return (_repacked(self.packed, self.inputs),), {}
+        keywords = {n: value for n, value in self.inputs.items() if n not in self.positional}
+        return tuple(self.inputs[name] for name in self.positional), keywords
 
     def with_inputs(self, changed: Mapping[str, Any]) -> Call:
         """Return the same call with some inputs exchanged."""
@@ -159,7 +165,7 @@ def bind(model: nn.Module, inputs: Any) -> Call:
         if _fits(signature, (), named):
             return Call(named)
         if _fits(signature, (inputs,), {}) and not named.keys() & signature.parameters.keys():
-            return Call(named, packed=inputs)
+            return Call(_unpacked("", inputs), packed=inputs)
     else:
         args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
         if _fits(signature, args, {}):
@@ -167,8 +173,7 @@ def bind(model: nn.Module, inputs: Any) -> Call:
             return Call(dict(zip(names, args, strict=True)), positional=names)
         if _fits(signature, (inputs,), {}):
             (name,) = _positional_names(signature, 1)
-            named = {f"{name}_{i}": value for i, value in enumerate(args)}
-            return Call(named, packed=inputs)
+            return Call(_unpacked(name, args), packed=inputs)
     given = (
         f"the keywords {', '.join(map(repr, inputs))}"
         if isinstance(inputs, Mapping)
@@ -232,6 +237,13 @@ _BY_POSITION = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
+
+
+def _unpacked(name: str, packed: Any) -> dict[str, Any]:
+    """Return the parts of the one argument `name` that carries all inputs, by their names."""
+    if isinstance(packed, Mapping):
+        return {str(key): value for key, value in packed.items()}
+    return {f"{name}_{i}": value for i, value in enumerate(packed)}
 
 
 def _repacked(packed: Any, inputs: Mapping[str, Any]) -> Any:

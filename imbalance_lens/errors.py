@@ -51,3 +51,15 @@ class ImbalanceLensWarning(UserWarning):
 
 class SignalBypassWarning(ImbalanceLensWarning):
     """Some of the model's input reaches the output past every encoder that was named."""
+
+
+class ClashWarning(ImbalanceLensWarning):
+    """Two recipes change the same thing, so neither does what its paper says."""
+
+
+class NoEffectWarning(ImbalanceLensWarning):
+    """A recipe will change nothing, or hardly anything, in this training."""
+
+
+class NotIntendedUseWarning(ImbalanceLensWarning):
+    """A recipe is used in a way that its paper does not have in mind."""

@@ -153,7 +153,7 @@ class Wiring:
                 call = asked[target]
                 asked[target] += 1
                 if call >= len(recorded.calls[target]):
-                    raise _other_calls(target, asked[target], len(recorded.calls[target]))
+                    raise other_calls(target, asked[target], len(recorded.calls[target]))
                 return answer(target, call)
 
             return stub
@@ -165,7 +165,7 @@ class Wiring:
             yield
         for target, calls in recorded.calls.items():
             if asked[target] != len(calls):
-                raise _other_calls(target, asked[target], len(calls))
+                raise other_calls(target, asked[target], len(calls))
 
 
 def check_recorded(recorded: Recording, claims: Mapping[Target, list[Claim]]) -> None:
@@ -245,6 +245,15 @@ def with_item(output: Any, site: Site, value: Any) -> Any:
     return changed
 
 
+def other_calls(target: Target, now: int, then: int) -> AnatomyError:
+    """Word the complaint about a target that a replay calls more or less often."""
+    return AnatomyError(
+        f"{target.path!r} was called {now} time(s) in a replay and {then} time(s) in the full "
+        "pass: the model's control flow depends on values. Name sites before it, or score at the "
+        "inputs with sites={modality: ('input:name',)}."
+    )
+
+
 def _recorder(
     original: Callable[..., Any], calls: list[Recorded], graph: bool
 ) -> Callable[..., Any]:
@@ -270,12 +279,4 @@ def _resolve(model: nn.Module, path: str) -> Target:
     top = ", ".join(name for name, _ in model.named_children())
     raise AnatomyError(
         f"{type(model).__name__} has no module or method {path!r}.{hint} Its parts: {top}."
-    )
-
-
-def _other_calls(target: Target, now: int, then: int) -> AnatomyError:
-    return AnatomyError(
-        f"{target.path!r} was called {now} time(s) in a replay and {then} time(s) in the full "
-        "pass: the model's control flow depends on values. Name sites before it, or score at the "
-        "inputs with sites={modality: ('input:name',)}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +16,10 @@ def patched(owner: nn.Module, method: str, function: Callable[..., Any]) -> Iter
 
     The instance dictionary is used directly: it sees calls that forward hooks miss
     (`encoder.forward(x)`, scripted modules), and an instance attribute that somebody else
-    (accelerate, a compiled module) had put there comes back.
+    (accelerate, a compiled module) had put there comes back. To whoever asks, the function has
+    the signature of what it stands for.
     """
+    functools.update_wrapper(function, getattr(owner, method), updated=())
     attributes = owner.__dict__
     had = method in attributes
     before = attributes.get(method)

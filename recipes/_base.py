@@ -1,0 +1,227 @@
+"""What a recipe is, what it is shown, and the card that says where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imbalance_lens import checks
+from imbalance_lens.anatomy import Anatomy
+from imbalance_lens.anatomy.linear_fusion import LinearFusion
+
+from ._heads import UnimodalHeads
+from ._history import Quantity
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a recipe comes from and what it does; compulsory.
+
+    Attributes:
+        title: short name, as the paper writes it.
+        paper: authors, venue, year.
+        equations: which of the paper's equations are implemented.
+        events: names of the event methods that act.
+        touches: what of the training is changed, out of `TOUCHES`.
+        needs: what of model and data is needed, in words.
+        defaults: where the default settings come from.
+        deviations: where this differs from the paper or from the authors' code, and why.
+    """
+
+    title: str
+    paper: str
+    equations: str
+    events: tuple[str, ...]
+    touches: tuple[str, ...]
+    needs: str
+    defaults: str
+    deviations: tuple[str, ...] = ()
+
+
+TOUCHES = ("parameters", "features", "loss", "encoder gradients", "encoder updates")
+"""What a recipe may change; two that change the same thing clash, except that losses add up."""
+
+
+class Want(Enum):
+    """What a recipe asks of whoever runs it."""
+
+    SCORES = "the score of each modality, once per optimizer step"
+    SCORES_BEFORE_FUSION = "the score of each modality, when the encoders have run"
+    HEADS = "unimodal heads that are trained beside the model"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the training shows to a recipe.
+
+    In `on_loss` it is one micro-batch, in the graph. In `on_gradients` it is a whole optimizer
+    step: scores and examples are summed over its micro-batches and over all ranks, and the
+    other fields are those of this rank's last micro-batch.
+
+    Attributes:
+        labels: (batch,) class indices; numbers (batch, ...) for a regression.
+        logits: (batch, classes), the model's own.
+        features: each encoder's output, (batch, ...), before any recipe has changed it.
+        modality_logits: those of the unimodal heads, (batch, classes); empty where no recipe
+            wants heads.
+        scores: summed true-class probability of each modality's own logits, a scalar in examples;
+            for a regression the summed squared error. Empty where no recipe wants scores.
+        examples: how many examples the scores are summed over.
+    """
+
+    labels: Tensor
+    logits: Tensor
+    features: Mapping[str, Tensor]
+    modality_logits: Mapping[str, Tensor]
+    scores: Mapping[str, Tensor]
+    examples: int
+
+
+@dataclass
+class Run:
+    """The training that recipes act on.
+
+    Attributes:
+        model: the user's own model, unwrapped.
+        anatomy: who is who in it.
+        generator: for noise, in the same state on every rank.
+        regression: whether the labels are numbers to predict, not classes.
+        heads: the unimodal heads; None where no recipe wants any.
+        fusion: the linear layer over concatenated features, where the model has one.
+        optimizer: None until it is built.
+        step: optimizer steps done.
+        micro_step: training passes of the model done.
+        epoch: epochs done.
+        skipped: 0-dim, whether the optimizer left out this step for an overflow; None where that
+            cannot be, or where the step's end is not reached then.
+    """
+
+    model: nn.Module
+    anatomy: Anatomy
+    generator: torch.Generator
+    regression: bool = False
+    heads: UnimodalHeads | None = None
+    fusion: LinearFusion | None = None
+    optimizer: Optimizer | None = None
+    step: int = 0
+    micro_step: int = 0
+    epoch: int = 0
+    skipped: Tensor | None = None
+    _record: Callable[[Quantity, Mapping[str, Tensor]], None] = field(
+        default=lambda *_: None, repr=False
+    )
+    _own: dict[str, list[nn.Parameter]] = field(default_factory=dict, repr=False)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities' names, in order."""
+        return self.anatomy.modalities
+
+    def parameters(self, modality: str) -> list[nn.Parameter]:
+        """Return the trainable parameters that only this modality's encoder owns."""
+        if modality not in self._own:
+            owned = self.anatomy.parameters(self.model, modality)
+            self._own[modality] = [parameter for parameter in owned if parameter.requires_grad]
+        return self._own[modality]
+
+    def record(self, quantity: Quantity, values: Mapping[str, Tensor]) -> None:
+        """Write one scalar per modality into the history of this step; stays on the device."""
+        self._record(quantity, values)
+
+    def unless_skipped(self, new: Tensor, old: Tensor) -> Tensor:
+        """Return `new`, or `old` where the optimizer left out the step."""
+        return new if self.skipped is None else torch.where(self.skipped, old, new)
+
+
+@dataclass(eq=False, kw_only=True)
+class Recipe:
+    """A training remedy: it acts at named events, through formulas and in-place appliers.
+
+    A recipe is a dataclass whose init fields are its settings. All event methods may be left
+    out. `recipes/_loop.py` shows where each fires; all except `on_fit_start` and `on_fit_end`
+    fire only from `start_epoch` to `end_epoch`.
+
+    Args:
+        start_epoch: first epoch, counted from 0, in which the recipe acts.
+        end_epoch: last epoch in which it acts, included. None: to the end.
+    """
+
+    start_epoch: int = 0
+    end_epoch: int | None = None
+
+    card: ClassVar[Card]
+    regresses: ClassVar[bool] = False
+    """Whether numbers to predict are understood beside classes."""
+    multilabel: ClassVar[bool] = False
+    """Whether several labels per example are understood, in whatever form the loss takes them."""
+
+    def __post_init__(self) -> None:
+        checks.at_least("start_epoch", self.start_epoch, 0)
+        if self.end_epoch is not None:
+            checks.at_least("end_epoch", self.end_epoch, self.start_epoch)
+
+    @property
+    def name(self) -> str:
+        """The recipe's public name, that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def wants(self) -> set[Want]:
+        """Return what is to be measured for the recipe, given its settings."""
+        return set()
+
+    def acts_in(self, epoch: int) -> bool:
+        """Say whether the recipe acts in an epoch."""
+        return self.start_epoch <= epoch and (self.end_epoch is None or epoch <= self.end_epoch)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of the init fields."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    def on_fit_start(self, run: Run) -> None:
+        """Prepare the model; called before the optimizer is built."""
+
+    def on_epoch_start(self, run: Run) -> None:
+        """Act at the start of an epoch."""
+
+    def on_batch(self, run: Run, inputs: Any, labels: Tensor) -> tuple[Any, Tensor]:
+        """Return what takes the place of a micro-batch."""
+        return inputs, labels
+
+    def on_features(self, run: Run, modality: str, features: Tensor) -> Tensor:
+        """Return what takes the place of one tensor of a modality's features."""
+        return features
+
+    def on_loss(self, run: Run, seen: Seen, loss: Tensor) -> Tensor:
+        """Return what takes the place of the loss of a micro-batch."""
+        return loss
+
+    def on_gradients(self, run: Run, seen: Seen) -> None:
+        """Change gradients; once per optimizer step, summed, averaged over ranks and unscaled."""
+
+    def on_step_end(self, run: Run) -> None:
+        """Act after the optimizer has stepped."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Act at the end of an epoch."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """Give back what was prepared; also called after an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and numbers with which a resumed training goes on as if uninterrupted."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+
+
+def acts_on(recipe: Recipe, event: str) -> bool:
+    """Say whether a recipe has an event method of its own."""
+    return getattr(type(recipe), event) is not getattr(Recipe, event)
