@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .checks import WITH_SPLIT
 from .errors import BatchError
 from .observation import NO_LABELS
 from .trees import map_tensors
@@ -22,14 +23,11 @@ Split = Callable[[Any], tuple[Any, Any]]
 
 
 def split_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
-    """Return a batch's inputs and its labels.
-
-    A batch is (inputs, labels), (input, input, ..., labels), or a mapping with the labels under
-    "label", "labels" or "target". A mapping without labels, and a lone tensor, are inputs only.
+    """Return a batch's inputs and its labels, which have to be class indices.
 
     Args:
-        batch: what the loader gave.
-        split: a function that returns (inputs, labels) for any other kind of batch.
+        batch: as `raw_batch` takes it.
+        split: likewise.
 
     Returns:
         The inputs, and the labels (batch,) as int64; labels are empty where there are none.
@@ -40,6 +38,31 @@ def split_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
     Example:
         >>> split_batch({"audio": torch.ones(2, 3), "label": torch.tensor([0, 1])})[1]
         tensor([0, 1])
+    """
+    inputs, labels = raw_batch(batch, split)
+    return inputs, class_indices(labels)
+
+
+def raw_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
+    """Return a batch's inputs and its labels, of whatever kind these are.
+
+    A batch is (inputs, labels), (input, input, ..., labels), or a mapping with the labels under
+    "label", "labels" or "target". A mapping without labels, and a lone tensor, are inputs only.
+
+    Args:
+        batch: what the loader gave.
+        split: a function that returns (inputs, labels) for any other kind of batch.
+
+    Returns:
+        The inputs, and the labels (batch, ...): one integer per example as int64, numbers and
+        several labels per example as they are; empty where there are none.
+
+    Raises:
+        BatchError: the batch has no known form, or its labels are no tensor.
+
+    Example:
+        >>> raw_batch((torch.ones(2, 3), torch.tensor([0.5, 1.5])))[1]
+        tensor([0.5000, 1.5000])
     """
     if split is not None:
         inputs, labels = split(batch)
@@ -53,10 +76,10 @@ def split_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
     else:
         raise BatchError(
             f"A batch of type {type(batch).__name__} is not known. Give (inputs, labels), a "
-            f"mapping with the labels under one of {', '.join(LABEL_KEYS)}, or pass "
-            "split=function, which returns (inputs, labels)."
+            f"mapping with the labels under one of {', '.join(LABEL_KEYS)}, or {WITH_SPLIT}."
         )
-    return inputs, NO_LABELS if labels is None else class_indices(labels)
+    given = NO_LABELS if labels is None else _label_tensor(labels)
+    return inputs, given.to(torch.int64) if _are_indices(given) else given
 
 
 def class_indices(labels: Any) -> Tensor:
@@ -65,14 +88,8 @@ def class_indices(labels: Any) -> Tensor:
     Raises:
         BatchError: they are no class indices; the message says how to make them some.
     """
-    try:
-        given = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BatchError(
-            f"Labels of type {type(labels).__name__} are no class indices ({error}). Give an "
-            "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
-        ) from error
-    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+    given = _label_tensor(labels)
+    if not _are_indices(given):
         column = given.ndim == 2 and given.shape[1] == 1
         way = "One column: use labels.squeeze(1)" if column else "One-hot: use labels.argmax(1)"
         raise BatchError(
@@ -81,6 +98,20 @@ def class_indices(labels: Any) -> Tensor:
             "integers. Several labels per example, or numbers to predict, are not supported."
         )
     return given.to(torch.int64)
+
+
+def _label_tensor(labels: Any) -> Tensor:
+    try:
+        return torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BatchError(
+            f"Labels of type {type(labels).__name__} cannot be made a tensor ({error}). Give an "
+            "integer tensor (batch,), or pass split=function, which returns (inputs, labels)."
+        ) from error
+
+
+def _are_indices(labels: Tensor) -> bool:
+    return labels.ndim == 1 and not (labels.is_floating_point() or labels.is_complex())
 
 
 def check_labels(labels: Tensor, classes: int, batch_size: int) -> None:
@@ -181,7 +212,7 @@ def bind(model: nn.Module, inputs: Any) -> Call:
     )
     raise BatchError(
         f"{type(model).__name__}.forward{signature} does not take {given}. Let the loader give "
-        "what forward takes, or pass split=function, which returns (inputs, labels)."
+        f"what forward takes, or {WITH_SPLIT}."
     )
 
 
@@ -197,7 +228,7 @@ def _split_mapping(batch: Mapping) -> tuple[Any, Any]:
     if len(found) > 1:
         raise BatchError(
             f"The batch has labels under {' and '.join(map(repr, found))}. Keep one of them, or "
-            "pass split=function, which returns (inputs, labels)."
+            f"{WITH_SPLIT}."
         )
     if not found:
         return batch, None

@@ -11,6 +11,10 @@ from .registry import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+AT_INPUTS = "score at the inputs with sites={modality: ('input:name',)}"
+WITH_SPLIT = "pass split=function, which returns (inputs, labels)"
+"""What to do, in the words of every message that says so."""
+
 
 def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
     """Complain unless `value` is one of `allowed`."""

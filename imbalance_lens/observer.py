@@ -143,7 +143,10 @@ class Observer:
         batch, classes = replay.logits_all.shape
         if self._classes not in (0, classes):
             raise BatchError(
-                f"The model gave {self._classes} logits per example and now gives {classes}."
+                f"The model gave {self._classes} logits per example and now gives {classes}; every "
+                "batch must have the same classes. A model that compares the examples of a batch "
+                "with each other needs batches of one size (drop_last=True in the DataLoader). Of "
+                "any other model, pick the same classes with logits=function."
             )
         self._classes = classes
         self.examples += 0 if training else batch

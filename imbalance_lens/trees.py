@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree
 
+from .checks import WITH_SPLIT
 from .errors import BatchError
 
 _ATOMS = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, torch.device, type)
@@ -25,10 +26,23 @@ _ATOMS = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     """Return the same structure with `function` applied to every tensor.
 
+    Raises:
+        BatchError: the structure contains itself, or is nested too deeply.
+
     Example:
         >>> map_tensors(lambda t: t + 1, {"a": torch.tensor(1), "b": (torch.tensor(2), "text")})
         {'a': tensor(2), 'b': (tensor(3), 'text')}
     """
+    try:
+        return _mapped(function, tree)
+    except RecursionError:
+        raise BatchError(
+            f"Something in a {type(tree).__name__} contains itself, or is nested too deeply, so "
+            f"its tensors cannot be exchanged. Give only what the model reads: {WITH_SPLIT}."
+        ) from None
+
+
+def _mapped(function: Callable[[Tensor], Any], tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, _ATOMS):
@@ -38,16 +52,16 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
             function(tree.data), tree.batch_sizes, tree.sorted_indices, tree.unsorted_indices
         )
     if isinstance(tree, tuple):
-        return _rebuilt_tuple(tree, [map_tensors(function, item) for item in tree])
+        return _rebuilt_tuple(tree, [_mapped(function, item) for item in tree])
     if type(tree) is list:
-        return [map_tensors(function, item) for item in tree]
+        return [_mapped(function, item) for item in tree]
     if isinstance(tree, Mapping | list):
         return _refilled(function, tree)
     if dataclasses.is_dataclass(tree):
         names = [field.name for field in dataclasses.fields(tree)]
         return _with_attributes(function, tree, {name: getattr(tree, name) for name in names})
     if not _pytree.tree_is_leaf(tree):
-        return _pytree.tree_map(lambda leaf: map_tensors(function, leaf), tree)
+        return _pytree.tree_map(lambda leaf: _mapped(function, leaf), tree)
     if hasattr(tree, "__dict__") and not isinstance(tree, torch.nn.Module | Callable):
         return _with_attributes(function, tree, vars(tree))
     return tree
@@ -95,7 +109,7 @@ def _rebuilt_tuple(old: tuple, items: list) -> tuple:
 def _refilled(function: Callable[[Tensor], Any], old: Any) -> Any:
     new = copy.copy(old)
     for key in list(old) if isinstance(old, Mapping) else range(len(old)):
-        put(new, key, map_tensors(function, old[key]), copied_from=old)
+        put(new, key, _mapped(function, old[key]), copied_from=old)
     return new
 
 
@@ -116,7 +130,7 @@ def put(new: Any, key: Any, value: Any, *, copied_from: Any) -> None:
 
 
 def _with_attributes(function: Callable, old: Any, values: Mapping[str, Any]) -> Any:
-    changed = {name: map_tensors(function, value) for name, value in values.items()}
+    changed = {name: _mapped(function, value) for name, value in values.items()}
     if all(changed[name] is values[name] for name in values):
         return old
     new = copy.copy(old)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..batches import Call, bind, device_of
@@ -19,7 +20,7 @@ from .trace import Trace, trace
 from .tree import CalledTree
 from .types import Anatomy
 from .whole import SiteFinder, top_input
-from .words import complaint, evidence
+from .words import complaint, evidence, unseen
 
 EXAMPLES = 2
 """How many examples are looked at: enough to exchange them."""
@@ -66,7 +67,10 @@ def find_anatomy(
         ({'audio': 'ear', 'visual': 'eye'}, 'head')
     """
     inner = unwrap(model)
-    call, seen = _watched(inner, _at_hand(inner, bind(inner, inputs)))
+    bound = bind(inner, inputs)
+    if isinstance(inner, torch.jit.ScriptModule):
+        raise AnatomyError(unseen(bound))
+    call, seen = _watched(inner, _at_hand(inner, bound))
     view = _View(inner, call, with_hidden_ways(inner, call, seen))
     if tried := view.in_doubt:
         view = _View(inner, call, without_false_ways(inner, call, view.trace))

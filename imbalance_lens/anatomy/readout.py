@@ -86,7 +86,8 @@ def read_logits(readout: Readout, replay: Replay, heads: Heads | None = None) ->
     """Return each modality's own logits, (batch, classes).
 
     Raises:
-        BatchError: a head gives another shape than the joint logits have.
+        BatchError: a head does not take its features, or gives another shape than the joint
+            logits have.
     """
     if readout.kind == "heads" and heads is not None:
         return _from_heads(heads, replay)
@@ -99,14 +100,33 @@ def read_logits(readout: Readout, replay: Replay, heads: Heads | None = None) ->
 
 
 def _from_heads(heads: Heads, replay: Replay) -> dict[str, Tensor]:
-    given = {m: heads[m](features) for m, features in replay.features.items()}
-    for modality, logits in given.items():
-        if logits.shape != replay.logits_all.shape:
+    features, given = replay.features, {}
+    for modality in replay.modalities:
+        try:
+            given[modality] = heads[modality](features[modality])
+        except RuntimeError as error:
             raise BatchError(
-                f"The head of {modality!r} gives {tuple(logits.shape)}; the model's logits are "
-                f"{tuple(replay.logits_all.shape)}."
+                f"The head of {modality!r} does not take its features ({error}). "
+                f"{_what_it_was_given(modality, replay)}"
+            ) from error
+        if given[modality].shape != replay.logits_all.shape:
+            raise BatchError(
+                f"The head of {modality!r} gives {tuple(given[modality].shape)}; the model's "
+                f"logits are {tuple(replay.logits_all.shape)}. "
+                f"{_what_it_was_given(modality, replay)}"
             )
     return given
+
+
+def _what_it_was_given(modality: str, replay: Replay) -> str:
+    first, *others = (str(tuple(part.shape)) for part in replay.signals[modality])
+    if not others:
+        return f"It was given {first}."
+    chosen = {modality: f"{replay.sites[modality][0]}[1]"}
+    return (
+        f"It was given {first}, the first tensor of the encoder's output, and not "
+        f"{', '.join(others)}. Name the part that holds the features, as in encoders={chosen}."
+    )
 
 
 def _identifiable(replay: Replay, modality: str) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..batches import Call
+from ..checks import AT_INPUTS
 from ..errors import AnatomyError
 from ..trees import carries_signal, map_tensors, tensors
 from .leaves import batch_size, first_rows
@@ -59,12 +60,12 @@ def check_replay(replay: Replay) -> None:
     if not repeats(replay):
         raise AnatomyError(
             "Replaying the encoders' outputs does not give the model's own logits: in eval mode "
-            f"the model is random or keeps state between passes. {_AT_INPUTS}"
+            f"the model is random or keeps state between passes. {_REPEATABLE}"
         )
     if leaves_traces(replay):
         raise AnatomyError(
             "The model reads something that an encoder leaves behind besides its output (an "
-            f"attribute, say), which a replay cannot put back. {_AT_INPUTS}"
+            f"attribute, say), which a replay cannot put back. {_REPEATABLE}"
         )
 
 
@@ -104,7 +105,7 @@ def bypassing_inputs(replay: Replay) -> tuple[str, ...]:
 _CLOSE = 1e-4
 """Relative to the largest logit, or to 1 where that is smaller."""
 
-_AT_INPUTS = "Make it repeatable, or score at the inputs with sites={modality: ('input:name',)}."
+_REPEATABLE = f"Make it repeatable, or {AT_INPUTS}."
 
 
 def _of_few(replay: Replay) -> Replay:
@@ -159,8 +160,7 @@ def _bypasses(replay: Replay) -> list[Remark]:
     sites = ", ".join(path for paths in replay.sites.values() for path in paths)
     sentence = (
         f"The input {named} reaches the logits past {sites}, so leaving a modality out does not "
-        "leave out all of its signal. Name later modules in Anatomy(sites=...), or score at the "
-        "inputs with sites={modality: ('input:name',)}."
+        f"leave out all of its signal. Name later modules in Anatomy(sites=...), or {AT_INPUTS}."
     )
     return [Remark(sentence, warns=True)]
 

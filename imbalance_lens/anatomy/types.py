@@ -23,7 +23,9 @@ class Anatomy:
     - `"audio_net"`: the output of a module, all its calls;
     - `"trunk#1"`: one call of a module, counted from 0, for a trunk that modalities share;
     - `"encode_audio"`: the answer of a method;
-    - `"encoder[audio]"`, `"encoder[1]"`: one part of an output that is a mapping or a sequence;
+    - `"encoder[audio]"`, `"encoder[1]"`: one part of an output that is a mapping or a sequence.
+      Of an output that holds several tensors all are exchanged, but only the first one counts as
+      the features: where an encoder returns (attention, features), write `"encoder[1]"`;
     - `"input:audio"`: an input of the model, where no module is only one modality's.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..batches import Call
 from ..trees import carries_signal
 from .groups import Groups
 from .trace import Trace
@@ -85,6 +86,15 @@ def complaint(
     else:
         hint = f"If it enters the fusion as it is, write 'input:{missing}'."
     return f"No module reacts to {missing!r} alone. {_advice(missing)} {hint} {_candidates(tree)}"
+
+
+def unseen(call: Call) -> str:
+    """Return what to say of a model that is scripted or traced as a whole."""
+    inputs = {name: f"input:{name}" for name in call.inputs}
+    return (
+        "The parts of a scripted or traced model are not seen. Give the model that it was made "
+        f"from, or leave out its inputs: anatomy=Anatomy(encoders={inputs})."
+    )
 
 
 def _advice(name: str) -> str:
