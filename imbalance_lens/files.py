@@ -32,7 +32,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path).resolve()
     _check(target)
-    draft = target.with_name(f".{secrets.token_hex(8)}.part")
+    draft = target.with_name(f".{secrets.token_hex(_TOKEN_BYTES)}.part")
     try:
         # Not tempfile: it would ignore the umask, which must not be asked for among threads.
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -48,13 +48,40 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def made_folder(path: str | os.PathLike[str]) -> Path:
+    """Return a folder, which is made where the one around it exists.
+
+    Raises:
+        OSError: it cannot be made; the message names it.
+    """
+    folder = Path(path).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file. Give the path of a folder.")
+    _check_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what killed processes have left of `replacing` in a folder nobody else writes to."""
+    for draft in folder.glob(f".{'[0-9a-f]' * 2 * _TOKEN_BYTES}.part"):
+        draft.unlink(missing_ok=True)
+
+
+_TOKEN_BYTES = 8
+
+
 def _check(target: Path) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder. Give the path of a file.")
     if target.exists() and not target.is_file():
         raise OSError(f"{target} is a device or a pipe. Give the path of a file.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"The folder {target.parent} does not exist. Make it first.")
+    _check_folder(target.parent)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The folder {folder} does not exist. Make it first.")
 
 
 def _told(error: OSError, target: Path) -> OSError:

@@ -31,7 +31,12 @@ def pairs(
     for batch in iterated(loader, name):
         yield split_batch(batch, split)
     if batch is _NOTHING:
-        raise BatchError(f"{name} gave no batch. Give one with at least one example.")
+        raise no_batch(name)
+
+
+def no_batch(name: str = "The loader") -> BatchError:
+    """Return the complaint about a loader that is empty."""
+    return BatchError(f"{name} gave no batch. Give one with at least one example.")
 
 
 def iterated(loader: Iterable[Any], name: str = "The loader") -> Iterator[Any]:
@@ -51,20 +56,22 @@ def iterated(loader: Iterable[Any], name: str = "The loader") -> Iterator[Any]:
 @contextmanager
 def loader_kept(loader: Iterable[Any]) -> Iterator[None]:
     """Give back the random state of the generators that a DataLoader owns."""
-    owners: list[Any] = []
-    if isinstance(loader, DataLoader):
-        owners = [loader, loader.sampler, getattr(loader.batch_sampler, "sampler", loader)]
-    generators = {
-        id(generator): generator
-        for generator in (vars(owner).get("generator") for owner in owners)
-        if isinstance(generator, torch.Generator)
-    }
-    states = {key: generator.get_state() for key, generator in generators.items()}
+    owned = generators(loader)
+    states = [generator.get_state() for generator in owned]
     try:
         yield
     finally:
-        for key, generator in generators.items():
-            generator.set_state(states[key])
+        for generator, state in zip(owned, states, strict=True):
+            generator.set_state(state)
+
+
+def generators(loader: Iterable[Any]) -> list[torch.Generator]:
+    """Return the generators that a DataLoader owns, each once and in a fixed order."""
+    if not isinstance(loader, DataLoader):
+        return []
+    owners = [loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None)]
+    found = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
 _NOTHING = object()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imbalance_lens.batches import Call, bind, check_labels, split_batch
+from imbalance_lens.batches import Call, bind, check_labels, raw_batch, split_batch
 from imbalance_lens.errors import BatchError
 
 A, B, Y = torch.ones(2, 3), torch.zeros(2, 4), torch.tensor([0, 1])
@@ -49,7 +49,7 @@ def test_a_function_of_the_user_splits_anything() -> None:
         ((A, torch.eye(2)), r"got float32 of shape \(2, 2\). One-hot"),
         ((A, Y.float()), "got float32"),
         ((A, Y[:, None]), r"shape \(2, 1\)"),
-        ((A, ["cat", "dog"]), "Labels of type list are no class indices"),
+        ((A, ["cat", "dog"]), "Labels of type list cannot be made a tensor"),
     ],
 )
 def test_what_is_no_batch_is_explained(batch, message: str) -> None:
@@ -64,6 +64,24 @@ def test_what_is_no_batch_is_explained(batch, message: str) -> None:
 def test_labels_that_do_not_fit_are_explained(labels: list[int], message: str) -> None:
     with pytest.raises(BatchError, match=message):
         check_labels(torch.tensor(labels), classes=3, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        (Y.to(torch.uint8), Y),
+        ([1, 0], torch.tensor([1, 0])),
+        (np.array([0.5, 1.5]), torch.tensor([0.5, 1.5], dtype=torch.float64)),
+        (torch.eye(2, dtype=torch.int32), torch.eye(2, dtype=torch.int32)),
+        (Y[:, None] / 2, Y[:, None] / 2),
+        (None, torch.empty(0, dtype=torch.int64)),
+    ],
+)
+def test_raw_labels_may_be_numbers_or_several_per_example(labels, wanted) -> None:
+    inputs, given = raw_batch((A, labels))
+    assert inputs is A
+    assert given.dtype is wanted.dtype
+    assert torch.equal(given, wanted)
 
 
 class TwoInputs(nn.Module):

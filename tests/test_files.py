@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_lens.files import replacing
+from imbalance_lens.files import made_folder, remove_drafts, replacing
 
 
 def test_a_new_file_appears_under_its_name_and_nothing_else(tmp_path):
@@ -122,3 +122,29 @@ def test_relative_paths_work(tmp_path, monkeypatch):
     with replacing("a.txt") as draft:
         draft.write_text("new")
     assert Path("a.txt").read_text() == "new"
+
+
+def test_a_folder_is_made_where_the_one_around_it_exists(tmp_path):
+    folder = tmp_path / "run"
+    assert made_folder(folder) == made_folder(folder) == folder.resolve()
+    assert folder.is_dir()
+    with pytest.raises(FileNotFoundError, match=r"The folder .*no does not exist. Make it first"):
+        made_folder(tmp_path / "no" / "run")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(NotADirectoryError, match=r"a\.txt is a file"):
+        made_folder(tmp_path / "a.txt")
+
+
+def test_only_what_a_killed_process_left_of_a_draft_is_removed(tmp_path):
+    code = f"""
+        import os, signal
+        from imbalance_lens.files import replacing
+        with replacing({str(tmp_path / "a.txt")!r}):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    assert done.returncode < 0
+    (tmp_path / ".mine.part").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.part"]
