@@ -11,6 +11,7 @@ from torch import nn
 from ..batches import Call
 from ..errors import AnatomyError
 from ..hooks.activations import activations
+from ..hooks.attention import hidden_in_fused_layers, unfused
 from ..hooks.frozen import Buffers, frozen
 from ..hooks.recurrent import differentiable
 from ..hooks.wrappers import unwrap
@@ -64,6 +65,8 @@ class Replayer:
 
     def __enter__(self) -> Self:
         self._frozen.enter_context(frozen(self.model))
+        if hidden_in_fused_layers(self.model, (target.path for target in self.wiring.claims)):
+            self._frozen.enter_context(unfused())
         self.is_open = True
         return self
 

@@ -6,17 +6,18 @@ import copy
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
+from ..checks import AT_INPUTS
 from ..errors import AnatomyError
-from ..hooks.patches import patched
 from ..hooks.precision import ambient_autocast
-from ..trees import carries_signal, clone, map_tensors, put, tensors
+from ..trees import carries_signal, put, tensors
+from .recording import Recorded, Recording, Target, answered, recorded
 from .types import Anatomy
 
 _INPUT = "input:"
@@ -64,14 +65,6 @@ class Site:
         return cls(path, found["target"], None if call is None else int(call), found["item"])
 
 
-class Target(NamedTuple):
-    """A method of one module: what is patched."""
-
-    path: str
-    owner: nn.Module
-    method: str
-
-
 class Claim(NamedTuple):
     """A modality's hold on what a target answers."""
 
@@ -81,22 +74,6 @@ class Claim(NamedTuple):
     def covers(self, call: int) -> bool:
         """Say whether the claim is on this call of the target."""
         return self.site.call is None or self.site.call == call
-
-
-class Recorded(NamedTuple):
-    """One call of a target: what it answered, and how to ask again."""
-
-    function: Callable[..., Any]
-    args: tuple
-    kwargs: dict[str, Any]
-    output: Any
-
-
-class Recording(NamedTuple):
-    """What every target answered in one pass, and the autocast state that the pass ran under."""
-
-    calls: Mapping[Target, list[Recorded]]
-    autocast: Callable[[], AbstractContextManager[Any]]
 
 
 class Wiring:
@@ -133,52 +110,50 @@ class Wiring:
         calls: dict[Target, list[Recorded]] = {target: [] for target in self.claims}
         with ExitStack() as stack:
             for target, made in calls.items():
-                original = getattr(target.owner, target.method)
-                stack.enter_context(patched(*target[1:], _recorder(original, made, graph)))
+                stack.enter_context(recorded(target, made, graph=graph))
             yield Recording(calls, ambient_autocast())
 
     @contextmanager
     def answering(
-        self, answer: Callable[[Target, int], Any], recorded: Recording
+        self, answer: Callable[[Target, int], Any], recording: Recording
     ) -> Iterator[None]:
         """Let every target answer `answer(target, call)` instead of running.
 
         Raises:
             AnatomyError: a target is called more or less often than it was recorded.
         """
-        asked = dict.fromkeys(recorded.calls, 0)
+        asked = dict.fromkeys(recording.calls, 0)
 
-        def stub_of(target: Target) -> Callable[..., Any]:
-            def stub(*_: Any, **__: Any) -> Any:
-                call = asked[target]
-                asked[target] += 1
-                if call >= len(recorded.calls[target]):
-                    raise other_calls(target, asked[target], len(recorded.calls[target]))
-                return answer(target, call)
-
-            return stub
+        def next_of(target: Target) -> Any:
+            call = asked[target]
+            asked[target] += 1
+            if call >= len(recording.calls[target]):
+                raise other_calls(target, asked[target], len(recording.calls[target]))
+            return answer(target, call)
 
         with ExitStack() as stack:
             for target in asked:
-                stack.enter_context(patched(*target[1:], stub_of(target)))
-            stack.enter_context(recorded.autocast())
+                stack.enter_context(answered(target, partial(next_of, target)))
+            stack.enter_context(recording.autocast())
             yield
-        for target, calls in recorded.calls.items():
+        for target, calls in recording.calls.items():
             if asked[target] != len(calls):
                 raise other_calls(target, asked[target], len(calls))
 
 
-def check_recorded(recorded: Recording, claims: Mapping[Target, list[Claim]]) -> None:
+def check_recorded(recording: Recording, claims: Mapping[Target, list[Claim]]) -> None:
     """Complain about sites that gave no signal.
 
     Raises:
         AnatomyError: a site was not called, too rarely, or its output holds no floating tensor.
     """
-    for target, calls in recorded.calls.items():
+    for target, calls in recording.calls.items():
         if not calls:
             raise AnatomyError(
                 f"{target.path!r} was not called when the model ran. Name a module that forward "
-                "calls (not a container such as ModuleList), or a method."
+                "calls (not a container such as ModuleList), or a method. If the model chooses by "
+                "batch what it calls, as a mixture of experts does, name a module around the "
+                f"choice, or {AT_INPUTS}."
             )
         for call in range(len(calls)):
             _check_one_owner(target, [c for c in claims[target] if c.covers(call)])
@@ -249,21 +224,9 @@ def other_calls(target: Target, now: int, then: int) -> AnatomyError:
     """Word the complaint about a target that a replay calls more or less often."""
     return AnatomyError(
         f"{target.path!r} was called {now} time(s) in a replay and {then} time(s) in the full "
-        "pass: the model's control flow depends on values. Name sites before it, or score at the "
-        "inputs with sites={modality: ('input:name',)}."
+        "pass: the model's control flow depends on values. Name a module around the choice that "
+        f"every pass calls, or a site before it, or {AT_INPUTS}."
     )
-
-
-def _recorder(
-    original: Callable[..., Any], calls: list[Recorded], graph: bool
-) -> Callable[..., Any]:
-    def record(*args: Any, **kwargs: Any) -> Any:
-        output = original(*args, **kwargs)
-        kept = map_tensors(torch.clone, output) if graph else clone(output)
-        calls.append(Recorded(original, args, kwargs, kept))
-        return output
-
-    return record
 
 
 def _resolve(model: nn.Module, path: str) -> Target:
