@@ -33,7 +33,7 @@ DIFFICULTIES = {
 def trained(data: AVMNIST, epochs: int) -> LateFusion:
     """Return a late-fusion model after some epochs of plain SGD."""
     torch.manual_seed(0)
-    model = LateFusion(["audio", "visual"], classes=10)
+    model = LateFusion.small(["audio", "visual"], classes=10)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
     loader = DataLoader(data, batch_size=64, shuffle=True)
     for _ in trange(epochs, desc="train", unit="epoch", disable=None):
@@ -60,7 +60,7 @@ def main(root: str | None, out: Path, epochs: int, only: str | None) -> None:
         checkpoint = out / f"{number}.pt"
         with replacing(checkpoint) as draft:
             torch.save(trained(train, epochs).state_dict(), draft)
-        model = LateFusion(["audio", "visual"], classes=10)
+        model = LateFusion.small(["audio", "visual"], classes=10)
         model.load_state_dict(lens.load_weights(checkpoint))
         report = lens.diagnose(model, DataLoader(test, 100), train=DataLoader(train, 100))
         report.save(out / f"{number}.nc")

@@ -44,7 +44,7 @@ def run(out: Path, *, say: Callable[[str], object] = print) -> lens.Report:
     with replacing(out / "checkpoint.pt") as draft:
         torch.save(trained("audio", "visual").state_dict(), draft)
 
-    model = LateFusion(["audio", "visual"], classes=10)
+    model = LateFusion.small(["audio", "visual"], classes=10)
     model.load_state_dict(lens.load_weights(out / "checkpoint.pt"))
     test = DataLoader(AVDigits("test", visual_noise=VISUAL_NOISE), batch_size=100)
     inputs, _ = next(iter(test))
@@ -65,7 +65,7 @@ def run(out: Path, *, say: Callable[[str], object] = print) -> lens.Report:
 def trained(*modalities: str) -> LateFusion:
     """Return a model that was trained, the plain way, on some of the modalities."""
     with repeatable():
-        model = LateFusion(modalities, classes=10)
+        model = LateFusion.small(modalities, classes=10)
         data = AVDigits("train", visual_noise=VISUAL_NOISE)
         loader = DataLoader(data, batch_size=64, shuffle=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)

@@ -73,7 +73,7 @@ def test_both_files_can_be_read(shown: Shown):
     loaded = load_report(shown.out / "report.nc")
     xr.testing.assert_identical(loaded.tree, shown.report.tree)
     weights = load_weights(shown.out / "checkpoint.pt")
-    LateFusion(["audio", "visual"], classes=10).load_state_dict(weights)
+    LateFusion.small(["audio", "visual"], classes=10).load_state_dict(weights)
 
 
 @pytest.mark.slow
