@@ -41,6 +41,10 @@ class NotApplicableError(ImbalanceLensError, ValueError):
     """A probe has no answer for this model or this data; the message is the reason."""
 
 
+class TrainingError(ImbalanceLensError, RuntimeError):
+    """A training cannot go on."""
+
+
 class MissingPackageError(ImbalanceLensError, ImportError):
     """An optional package is needed and not installed."""
 

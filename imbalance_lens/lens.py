@@ -200,6 +200,10 @@ class Lens:
             raise NotAttachedError(f"{name!r} has no answer: {self._observer.skipped[name]}.")
         return self._roll.answer(name, self._observer.probes[name], self.epochs)
 
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """Return what every probe that can answer has seen so far; see `dataset`."""
+        return {name: self.dataset(name) for name in self._observer.probes}
+
     def _before(self) -> None:
         self._recording.close()  # left open by a pass that raised
         if self._model.training and torch.is_grad_enabled() and self._looks(self.steps):

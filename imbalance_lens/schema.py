@@ -39,7 +39,7 @@ DIMENSIONS = {
     "bin": "upper edge of a range of confidences",
     "pattern": "the modalities that are right alone, joined by '+'; '' means none",
 }
-UNITS = frozenset({"1", "nat", "example", "logit", "s", "byte", "class"})
+UNITS = frozenset({"1", "nat", "example", "logit", "s", "1/s", "byte", "class"})
 JOINT = "joint"
 """Name on the `head` dimension of the model's own logits."""
 

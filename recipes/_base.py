@@ -46,7 +46,7 @@ class Card:
 
 
 TOUCHES = ("parameters", "features", "loss", "encoder gradients", "encoder updates")
-"""What a recipe may change; two that change the same thing clash, except that losses add up."""
+"""What a recipe may change; two that change the same thing clash."""
 
 
 class Want(Enum):
@@ -55,6 +55,7 @@ class Want(Enum):
     SCORES = "the score of each modality, once per optimizer step"
     SCORES_BEFORE_FUSION = "the score of each modality, when the encoders have run"
     HEADS = "unimodal heads that are trained beside the model"
+    HEAD_SCORES = "that the scores are those of the unimodal heads, whatever else could give them"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Seen:
             wants heads.
         scores: summed true-class probability of each modality's own logits, a scalar in examples;
             for a regression the summed squared error. Empty where no recipe wants scores.
-        examples: how many examples the scores are summed over.
+        examples: 0-dim, how many examples the scores are summed over.
     """
 
     labels: Tensor
@@ -81,7 +82,7 @@ class Seen:
     features: Mapping[str, Tensor]
     modality_logits: Mapping[str, Tensor]
     scores: Mapping[str, Tensor]
-    examples: int
+    examples: Tensor
 
 
 @dataclass
@@ -95,6 +96,10 @@ class Run:
         regression: whether the labels are numbers to predict, not classes.
         heads: the unimodal heads; None where no recipe wants any.
         fusion: the linear layer over concatenated features, where the model has one.
+        loss: what the model's own logits are trained with: (logits, labels) -> mean loss, a scalar.
+        scores: those of this training pass alone, as in `Seen`, but summed over ranks; set before
+            the first `on_features` of a pass. Empty where no recipe wants scores before fusion.
+        features: each encoder's output in this pass, unchanged; set together with `scores`.
         optimizer: None until it is built.
         step: optimizer steps done.
         micro_step: training passes of the model done.
@@ -109,6 +114,9 @@ class Run:
     regression: bool = False
     heads: UnimodalHeads | None = None
     fusion: LinearFusion | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
+    scores: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    features: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     optimizer: Optimizer | None = None
     step: int = 0
     micro_step: int = 0
@@ -156,21 +164,21 @@ class Recipe:
     start_epoch: int = 0
     end_epoch: int | None = None
 
+    name: ClassVar[str] = ""
+    """The recipe's public name: that of its file, or the one that it was added under."""
     card: ClassVar[Card]
     regresses: ClassVar[bool] = False
     """Whether numbers to predict are understood beside classes."""
     multilabel: ClassVar[bool] = False
     """Whether several labels per example are understood, in whatever form the loss takes them."""
 
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__module__.rpartition(".")[2]
+
     def __post_init__(self) -> None:
         checks.at_least("start_epoch", self.start_epoch, 0)
         if self.end_epoch is not None:
             checks.at_least("end_epoch", self.end_epoch, self.start_epoch)
-
-    @property
-    def name(self) -> str:
-        """The recipe's public name, that of its file."""
-        return type(self).__module__.rpartition(".")[2]
 
     def wants(self) -> set[Want]:
         """Return what is to be measured for the recipe, given its settings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from imbalance_lens import schema
+
+from ._distributed import sum_over_ranks, world_size
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,6 +25,8 @@ class Quantity:
     units: str
     long_name: str
     formula: str
+    per_rank: bool = False
+    """Whether every rank records its own, so that the mean over ranks is meant."""
 
 
 SCORE = Quantity(
@@ -43,12 +47,22 @@ RATIO = Quantity(
     "discrepancy ratio; above 1 the modality is ahead",
     "imbalance_lens.formulas.discrepancy.discrepancy_ratio",
 )
-LOSS = Quantity("loss", "nat", "training loss, recipes' terms included", "recipes._loop.fit")
+LOSS = Quantity(
+    "loss", "nat", "training loss, recipes' terms included", "recipes._loop.fit", per_rank=True
+)
 CORRECT = Quantity(
     "accuracy",
     "1",
     "share of the training examples classified correctly",
     "imbalance_lens.formulas.scores.correct",
+    per_rank=True,
+)
+LEARNING_RATE = Quantity(
+    "learning_rate", "1", "learning rate of the first parameter group", "recipes._loop.fit"
+)
+SECONDS = Quantity("seconds", "s", "time of the training steps", "recipes._loop.fit")
+THROUGHPUT = Quantity(
+    "throughput", "1/s", "training examples per second, all ranks together", "recipes._loop.fit"
 )
 
 
@@ -88,14 +102,17 @@ class History:
         self._epochs.append({name: value for name, (_, value) in numbers.items()})
 
     def flush(self) -> None:
-        """Move the steps recorded so far to the host; waits for the device."""
+        """Move the steps recorded so far to the host; waits for the device and all ranks."""
         names = {name for step in self._open for name in step}
         before = len(self._step_epochs)
         for name in sorted(names):
             shape = next(step[name] for step in self._open if name in step).shape
             rows = [step.get(name, torch.full(shape, torch.nan)) for step in self._open]
             device = next(step[name] for step in self._open if name in step).device
-            column = torch.stack([row.to(device, torch.float64) for row in rows]).cpu()
+            column = torch.stack([row.to(device, torch.float64) for row in rows])
+            if self._quantities[name].per_rank:
+                column = sum_over_ranks(column) / world_size()
+            column = column.cpu()
             if name not in self._steps:
                 self._steps[name] = torch.full((before, *shape), torch.nan, dtype=torch.float64)
             self._steps[name] = torch.cat([self._steps[name], column])
@@ -105,6 +122,24 @@ class History:
             self._steps[name] = torch.cat([kept, gap])
         self._step_epochs += [len(self._epochs)] * len(self._open)
         self._open = []
+
+    def tell(self, log: Callable[[dict[str, float], int], None]) -> None:
+        """Tell a log of the last epoch: each of its steps, then what it was as a whole."""
+        epoch = len(self._epochs) - 1
+        steps = [step for step, of in enumerate(self._step_epochs) if of == epoch]
+        for step in steps:
+            log(self._named({n: column[step].tolist() for n, column in self._steps.items()}), step)
+        if steps:
+            log(self._named(self._epochs[-1]), steps[-1])
+
+    def _named(self, numbers: Mapping[str, Any]) -> dict[str, float]:
+        flat: dict[str, float] = {}
+        for name, value in numbers.items():
+            if isinstance(value, list):
+                flat |= {f"{name}/{m}": v for m, v in zip(self._modalities, value, strict=True)}
+            else:
+                flat[name] = value
+        return flat
 
     def dataset(self, settings: Mapping[str, Any]) -> xr.Dataset:
         """Return everything recorded, over `step`, `epoch` and `modality`."""

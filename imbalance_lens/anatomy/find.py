@@ -11,6 +11,8 @@ from torch import nn
 
 from ..batches import Call, bind, device_of
 from ..errors import AnatomyError
+from ..hooks.frozen import frozen
+from ..hooks.taps import listening
 from ..hooks.wrappers import unwrap
 from .groups import Groups, group
 from .leaves import batch_size, first_rows, leaves
@@ -34,8 +36,9 @@ def find_anatomy(
     The model runs on two of the examples, frozen, and is left as it was. Names of modules play no
     part in it; a modality is called after the input that feeds it.
 
-    Cost: one pass that is watched, one that is recorded, and two or more of fusion and head; where
-    the flow of values leaves doubt, two more passes per input.
+    Cost: one pass that is watched, one that is recorded, and three or more of fusion and head; where
+    the flow of values leaves doubt, two more passes per input; where two examples leave modules
+    uncalled, one pass of the whole batch, to see whether others call them.
 
     Args:
         model: any model of two or more modalities, also wrapped in DDP, DataParallel or
@@ -70,14 +73,14 @@ def find_anatomy(
     bound = bind(inner, inputs)
     if isinstance(inner, torch.jit.ScriptModule):
         raise AnatomyError(unseen(bound))
-    call, seen = _watched(inner, _at_hand(inner, bound))
+    call, seen, sometimes = _watched(inner, _at_hand(inner, bound))
     view = _View(inner, call, with_hidden_ways(inner, call, seen))
     if tried := view.in_doubt:
         view = _View(inner, call, without_false_ways(inner, call, view.trace))
     found, groups = view.selection, view.groups
     if not all(found.parts.values()) or len(found.parts) < 2:
         raise AnatomyError(complaint(view.trace, view.tree, groups, found.parts, leaves(call)))
-    sites = SiteFinder(inner, call, view.trace, found, groups).find()
+    sites = SiteFinder(inner, call, view.trace, found, groups, sometimes).find()
     anatomy = Anatomy(
         encoders={modality: found.encoder(modality) for modality in groups.members},
         head=find_head(view.trace, found, view.tree),
@@ -116,14 +119,29 @@ def _at_hand(model: nn.Module, call: Call) -> Call:
     return call if there else call.to(device)
 
 
-def _watched(model: nn.Module, call: Call) -> tuple[Call, Trace]:
+def _watched(model: nn.Module, call: Call) -> tuple[Call, Trace, frozenset[str]]:
+    """Return a call with few examples, what flows in it, and what other examples call besides."""
     if batch_size(call) > EXAMPLES:
         try:
             few = first_rows(call, EXAMPLES)
-            return few, trace(model, few)
+            seen = trace(model, few)
+            more = _called_besides(model, call, seen)
         except Exception:  # not the batch was cut, or the model needs more examples
             pass
-    return call, trace(model, call)
+        else:
+            return (call, trace(model, call), more) if more else (few, seen, more)
+    return call, trace(model, call), frozenset()
+
+
+def _called_besides(model: nn.Module, call: Call, seen: Trace) -> frozenset[str]:
+    """Return the modules that only the whole batch calls, as a mixture of experts does."""
+    before = {call.path for call in seen.calls}
+    if all(path in before for path, module in model.named_modules() if module._parameters):
+        return frozenset()
+    called: set[str] = set()
+    with frozen(model), listening(model, lambda path, *_: called.add(path)):
+        call(model)
+    return frozenset(called - before)
 
 
 def _written(call: Call, groups: Groups, modality: str) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class Replay:
         logits_all: (batch, classes), the model's own.
         call: the inputs of the batch.
         examples: size of the batch.
+        recorded: what its sites gave.
         output: what the model returned.
         logits_of: gives the logits out of such an output.
     """
@@ -76,7 +77,7 @@ class Replay:
         self._replayer = replayer
         self.call = call
         self._start = start
-        self._recorded = recorded
+        self.recorded = recorded
         self._from_zero: dict[int, Any] = {}
         self.examples = 0  # not known before the logits are; only zeros are filled in till then
         self.output = self.rerun(self.modalities) if output is None else output
@@ -116,7 +117,7 @@ class Replay:
             return tree
 
         self._with_inputs(self.call, note)
-        for target, calls in self._recorded.calls.items():
+        for target, calls in self.recorded.calls.items():
             for index in range(len(calls)):
                 self._answer(target, index, note)
         return {modality: tuple(parts) for modality, parts in found.items()}
@@ -138,7 +139,7 @@ class Replay:
         """
         checks.one_of("bn_stats", bn_stats, BN_STATS)
         if bn_stats not in self._heard:
-            with self._recorded.autocast():
+            with self.recorded.autocast():
                 self._heard[bn_stats] = self._replayer.listen(
                     self.call, self._start, batch_statistics=bn_stats == "batch"
                 )
@@ -259,12 +260,12 @@ class Replay:
         with (
             differentiable(self._replayer.model),
             self._replayer.at(self._start),
-            self._replayer.wiring.answering(answer, self._recorded),
+            self._replayer.wiring.answering(answer, self.recorded),
         ):
             return call(self._replayer.model)
 
     def _answer(self, target: Target, index: int, stand_in: StandIn) -> Any:
-        made = self._recorded.calls[target][index]
+        made = self.recorded.calls[target][index]
         tree = map_tensors(torch.clone, made.output)
         for claim in self._replayer.wiring.claims[target]:
             if claim.covers(index):

@@ -29,7 +29,8 @@ class Remark(NamedTuple):
 def self_check(replay: Replay) -> list[Remark]:
     """Try a replay on a few examples of its batch before it is used.
 
-    Costs a pass of two examples through the model, and some of fusion and head.
+    Costs a pass of two examples through the model, some of fusion and head, and one of fusion and
+    head with the whole batch, of which others may take another way through the model.
 
     Returns:
         What could not be tried, and which inputs reach the logits past the sites.
@@ -45,7 +46,7 @@ def self_check(replay: Replay) -> list[Remark]:
             "no two examples to exchange, or its inputs are no tensors (batch, ...)."
         )
         return [Remark(sentence, warns=False)]
-    return _bypasses(few)
+    return _bypasses(few) or _bypasses(replay)
 
 
 def check_replay(replay: Replay) -> None:

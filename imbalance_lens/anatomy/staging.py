@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,6 +73,7 @@ class Staging:
         self._edit = edit
         self._between = between
         self._compiled = compiled
+        self._answers: dict[Target, Callable[..., Any]] = {}
         self._now: TrainingPass | None = None
         self._asked: dict[Target, int] | None = None
         self.last: TrainingPass | None = None
@@ -80,19 +81,18 @@ class Staging:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """See every training pass inside the block."""
-        from contextlib import ExitStack
-
         with ExitStack() as stack:
             for target in self._wiring.claims:
                 function = getattr(target.owner, target.method)
                 if self._compiled is not None:
                     function = self._compiled(function)
-                answer = partial(self._at_target, target, function)
-                stack.enter_context(patched(target.owner, target.method, answer))
+                self._answers[target] = partial(self._at_target, target, function)
+                stack.enter_context(patched(target.owner, target.method, self._answers[target]))
             forward = partial(self._forward, self._model.forward)
             stack.enter_context(patched(self._model, "forward", forward))
             yield
         self.last = None
+        self._answers.clear()
 
     def signals(self, seen: TrainingPass) -> dict[str, tuple[Tensor, ...]]:
         """Return each modality's features, all floating-point tensors of all its sites."""
@@ -129,7 +129,10 @@ class Staging:
         if not self._calls:
             return
         try:
-            original(*args, **kwargs)
+            with ExitStack() as stack:  # whoever else listens to the encoders hears them once
+                for target, answer in self._answers.items():
+                    stack.enter_context(patched(target.owner, target.method, answer))
+                original(*args, **kwargs)
         except _EncodersDoneError:
             return
         for target, calls in self._seen().recorded.calls.items():

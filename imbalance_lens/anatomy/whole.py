@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ..batches import Call
 from ..trees import carries_signal, tensors
 from .groups import Groups
 from .leaves import batch_size, leaves, mapped
+from .replay import Replay
 from .replayer import Replayer
 from .select import Part, Selection
 from .self_check import bypassing_inputs, leaves_traces, repeats
@@ -38,11 +40,13 @@ class Sites:
         where: modality -> which kind they are.
         passing: inputs that reach the output past them: masks, lengths, or a signal that no site
             could catch.
+        routed: modalities of which it depends on values what the model calls.
     """
 
     paths: dict[str, tuple[str, ...]]
     where: dict[str, Where]
     passing: frozenset[str]
+    routed: frozenset[str]
 
 
 class SiteFinder:
@@ -50,11 +54,28 @@ class SiteFinder:
 
     Whether the signal passes by is read off the flow, and then tried: the sites answer what they
     answered, the inputs are exchanged between the examples, and the output must stay as it is.
+    Where the model calls one module or another by value (a mixture of experts), a replay without
+    the modality would call others than were recorded, so only its inputs will do.
+
+    Args:
+        model: unwrapped.
+        call: its inputs.
+        trace: of that call.
+        selection: who is who.
+        groups: the inputs, sorted.
+        sometimes: modules that are called for some examples and not for others.
     """
 
     def __init__(
-        self, model: nn.Module, call: Call, trace: Trace, selection: Selection, groups: Groups
+        self,
+        model: nn.Module,
+        call: Call,
+        trace: Trace,
+        selection: Selection,
+        groups: Groups,
+        sometimes: Collection[str] = (),
     ) -> None:
+        self._sometimes = sometimes
         self._model, self._call, self._trace = model, call, trace
         self._selection, self._groups = selection, groups
         joint = [
@@ -71,12 +92,22 @@ class SiteFinder:
             m: Where.INPUTS if m in entangled and self._input_names(m) else Where.ENCODER
             for m in self._groups.members
         }
+        routed: set[str] = set()
         while True:
-            passing = self._passing_in_flow(where) or self._passing_in_trial(where)
-            worse = self._one_worse(where, passing)
+            passing = self._passing_in_flow(where)
+            stuck = {m for m, w in where.items() if any(map(self._is_routed, self._parts(m, w)))}
+            if not (passing or stuck):
+                passing, stuck = self._tried(where)
+            routed |= stuck
+            worse = self._one_worse(where, {*passing, *chain(*map(self._signals, stuck))})
             if worse == where:
-                return Sites({m: self._paths(m, w) for m, w in where.items()}, where, passing)
+                paths = {m: self._paths(m, w) for m, w in where.items()}
+                return Sites(paths, where, passing, frozenset(routed))
             where = worse
+
+    def _is_routed(self, part: Part) -> bool:
+        inside = f"{part.module}."
+        return any(path == part.module or path.startswith(inside) for path in self._sometimes)
 
     def _one_worse(self, where: Mapping[str, Where], passing: Iterable[str]) -> dict[str, Where]:
         worse = dict(where)
@@ -145,7 +176,8 @@ class SiteFinder:
         signals = {name for m in self._groups.members for name in self._signals(m)}
         return passing if passing & signals else frozenset()
 
-    def _passing_in_trial(self, where: Mapping[str, Where]) -> frozenset[str]:
+    def _tried(self, where: Mapping[str, Where]) -> tuple[frozenset[str], set[str]]:
+        """Return what passes by in a trial, and the modalities that cannot be left out in one."""
         paths = {m: self._paths(m, w) for m, w in where.items()}
         anatomy = Anatomy({m: held[0] for m, held in paths.items()}, sites=paths)
         copied = mapped(lambda _, tensor: tensor.detach().clone(), self._call)
@@ -153,11 +185,16 @@ class SiteFinder:
             replay = replayer.capture(copied)
             try:
                 if not repeats(replay):
-                    return frozenset()  # a random model shows nothing
+                    return frozenset(), set()  # a random model shows nothing
             except Exception:  # nor does one that refuses
-                return frozenset()
+                return frozenset(), set()
+            stuck: set[str] = set()
+            if not _can_lack(replay, replay.modalities):
+                asked = [m for m, w in where.items() if w < Where.INPUTS]
+                stuck = {m for m in asked if not _can_lack(replay, [m])}
             tops = tuple(self._call.inputs) if leaves_traces(replay) else bypassing_inputs(replay)
-        return frozenset(n for n in leaves(self._call) if top_input(self._call, n) in tops)
+        passing = frozenset(n for n in leaves(self._call) if top_input(self._call, n) in tops)
+        return passing, stuck
 
     def _answer(self, output: Any) -> Tensor:
         """Return the output as one row per example, whatever it is."""
@@ -165,6 +202,14 @@ class SiteFinder:
         held = tensors([found[place] for place in self._places])
         row = torch.cat([tensor.detach().flatten().double() for tensor in held])
         return row.expand(batch_size(self._call), -1)
+
+
+def _can_lack(replay: Replay, absent: Collection[str]) -> bool:
+    try:
+        replay.rerun([name for name in replay.modalities if name not in absent])
+    except Exception:  # the model calls other modules, or gives them other shapes
+        return False
+    return True
 
 
 def top_input(call: Call, leaf: str) -> str:

@@ -40,6 +40,8 @@ def evidence(
         if modality in anatomy.entangled:
             known[encoder] = f"found: starts as {modality!r} alone, not to its end ({how})"
             because = f"{encoder!r} carries others too"
+        if modality in sites.routed:
+            because = f"values decide what is called in {encoder!r}"
         paths = sites.paths[modality]
         for path in paths:
             known.setdefault(path, f"{alone}; {encoder!r} itself is never called")

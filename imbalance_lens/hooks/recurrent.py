@@ -15,8 +15,7 @@ def differentiable(model: nn.Module) -> Iterator[None]:
 
     cuDNN has no backward pass for recurrent layers in eval mode; torch's own kernels have one.
     """
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    if not (recurrent and torch.is_grad_enabled()):
+    if not (torch.is_grad_enabled() and _recurrent(model)):
         yield
         return
     cudnn = torch.backends.cudnn
@@ -26,3 +25,7 @@ def differentiable(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         cudnn.enabled = before
+
+
+def _recurrent(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.RNNBase) for module in model.modules())

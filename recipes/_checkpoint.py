@@ -1,0 +1,296 @@
+"""What an interrupted training needs to go on: written so that a kill at any moment loses little.
+
+A checkpoint is a pair of files with a running number: `000007.safetensors`, the weights, and
+`000007.pt`, the state, which is written last and makes the pair complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from imbalance_lens import checks
+from imbalance_lens.errors import CheckpointError, SettingError
+from imbalance_lens.files import made_folder, remove_drafts, replacing
+
+FORMAT = 1
+"""Version of the files; others are refused."""
+
+KEPT = 2
+"""Number of checkpoints that stay."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: optimizer steps that were done.
+        weights: name -> tensor, on the CPU.
+        state: what was saved beside them; tensors are on the CPU.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+class Checkpoints:
+    """The last checkpoints of one training, in a folder of its own; only one rank may write.
+
+    Args:
+        folder: where they are; it is made where the folder around it exists.
+        fingerprint: what has to be the same when the training goes on: texts, numbers, and
+            dictionaries and lists of such.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], fingerprint: Mapping[str, Any]) -> None:
+        self.folder = made_folder(folder)
+        self._fingerprint = plain(fingerprint, "fingerprint")
+        self._loaded: int | None = None
+
+    def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, and then remove all but the newest two.
+
+        Args:
+            step: optimizer steps that were done.
+            weights: name -> tensor, as `state_dict` gives them.
+            state: texts, numbers, None, tensors and arrays in dictionaries, lists and tuples.
+
+        Raises:
+            SettingError: the state holds something else.
+            OSError: the disk is full, or the like; older checkpoints are as they were.
+        """
+        kept = plain(state, "state")
+        remove_drafts(self.folder)
+        before = self._complete()
+        number = max(before, default=0) + 1
+        with replacing(self._file(number, "safetensors")) as draft:
+            save_file(_storable(weights), draft)
+            digest = _digest(draft)
+        content = {
+            "format": FORMAT,
+            "step": step,
+            "sha256": digest,
+            "fingerprint": self._fingerprint,
+            "state": kept,
+        }
+        with replacing(self._file(number, "pt")) as draft:
+            torch.save(content, draft)
+        if self._loaded is not None:  # those after it were damaged, or given up
+            before = [old for old in before if old <= self._loaded]
+        self._loaded = None if self._loaded is None else number
+        self._remove_all_but([number, *before[: KEPT - 1]])
+
+    def load(self, which: str = "latest") -> Loaded | None:
+        """Return a checkpoint, or None where the folder holds none.
+
+        Args:
+            which: "latest", or "previous" for the one before it.
+
+        Raises:
+            CheckpointError: it is damaged, not of this library, or of another training.
+        """
+        checks.one_of("which", which, ("latest", "previous"))
+        numbers = self._complete()
+        if not numbers:
+            return None
+        place = ("latest", "previous").index(which)
+        if place >= len(numbers):
+            raise CheckpointError(
+                f"{self.folder} holds one checkpoint and none before it. Start anew with "
+                "resume=False, or use the one there is with resume=True."
+            )
+        number = numbers[place]
+        older = place == 0 and len(numbers) > 1
+        content = self._content(number, older=older)
+        self._check_fingerprint(content["fingerprint"])
+        weights = self._weights(number, content["sha256"], older=older)
+        self._loaded = number
+        return Loaded(content["step"], weights, content["state"])
+
+    def save_best(self, weights: Mapping[str, Tensor]) -> None:
+        """Write the best weights so far in place of earlier ones."""
+        with replacing(self._best) as draft:
+            save_file(_storable(weights), draft)
+
+    def load_best(self) -> dict[str, Tensor] | None:
+        """Return the best weights so far, or None where there are none.
+
+        Raises:
+            CheckpointError: their file is damaged.
+        """
+        if not self._best.is_file():
+            return None
+        try:
+            return load_file(self._best)
+        except (SafetensorError, OSError) as error:
+            raise _unusable(self._best, "cut short or damaged", older=False) from error
+
+    @property
+    def _best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    def _file(self, number: int, suffix: str) -> Path:
+        return self.folder / f"{number:06d}.{suffix}"
+
+    def _complete(self) -> list[int]:
+        """Return the numbers of all complete checkpoints, the newest first."""
+        names = (_NUMBERED.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted((int(n["number"]) for n in names if n and n["suffix"] == "pt"), reverse=True)
+
+    def _remove_all_but(self, numbers: list[int]) -> None:
+        # States before weights: what has a state is complete.
+        for path in sorted(self.folder.iterdir()):
+            name = _NUMBERED.fullmatch(path.name)
+            if name and int(name["number"]) not in numbers:
+                path.unlink(missing_ok=True)
+
+    def _content(self, number: int, *, older: bool) -> dict[str, Any]:
+        file = self._file(number, "pt")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()  # PyTorch reads on where a bit has flipped
+            if damaged is not None:
+                raise _unusable(file, "damaged", older=older)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except CheckpointError:
+            raise
+        except Exception as error:  # what a damaged or a foreign pickle raises has no bounds
+            reason = "cut short, damaged, or holds objects whose reading could run code"
+            raise _unusable(file, reason, older=older) from error
+        version = content.get("format") if isinstance(content, dict) else None
+        if version is None or not content.keys() >= {"step", "sha256", "fingerprint", "state"}:
+            raise _unusable(file, "no state of a training", older=older)
+        if version != FORMAT:
+            reason = f"of format {version}, and this version of the library reads {FORMAT},"
+            raise _unusable(file, reason, older=older)
+        return content
+
+    def _weights(self, number: int, digest: str, *, older: bool) -> dict[str, Tensor]:
+        file = self._file(number, "safetensors")
+        if not file.is_file():
+            raise _unusable(file, "missing", older=older)
+        if _digest(file) != digest:
+            raise _unusable(file, "cut short, damaged, or of another checkpoint", older=older)
+        return load_file(file)
+
+    def _check_fingerprint(self, was: Mapping[str, Any]) -> None:
+        now = self._fingerprint
+        changed = [
+            f"{name} was {_shown(was, name)} and is {_shown(now, name)}"
+            for name in dict.fromkeys([*was, *now])
+            if _shown(was, name) != _shown(now, name)
+            and (name not in was or was[name] != now[name])
+        ]
+        if changed:
+            raise CheckpointError(
+                f"The checkpoints in {self.folder} are of another training: {'; '.join(changed)}. "
+                "Give another folder, or start anew with resume=False."
+            )
+
+
+def random_states() -> dict[str, Any]:
+    """Return the global random states of Python, NumPy and PyTorch as plain values and tensors."""
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        "numpy": plain(numpy, "numpy"),
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def set_random_states(state: Mapping[str, Any]) -> None:
+    """Take over what `random_states` gave; the states of GPUs that are not here are left out."""
+    random.setstate(state["python"])
+    numpy = {**state["numpy"], "state": dict(state["numpy"]["state"])}
+    numpy["state"]["key"] = numpy["state"]["key"].numpy()
+    np.random.set_state(numpy)  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        for device, then in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(then, device)
+
+
+def plain(value: Any, name: str) -> Any:
+    """Return a copy made of what can be read back without running code.
+
+    Args:
+        value: texts, numbers, None, tensors and arrays in dictionaries, lists and tuples.
+        name: of the value, for the message.
+
+    Raises:
+        SettingError: it holds something else.
+
+    Example:
+        >>> plain({"seen": np.int64(3), "lr": [0.1]}, "state")
+        {'seen': 3, 'lr': [0.1]}
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+        whole = tensor.untyped_storage().nbytes() == tensor.nbytes
+        return tensor if whole else tensor.clone()  # else all of the storage would be written
+    if isinstance(value, np.generic):
+        return plain(value.item(), name)
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Mapping):
+        return {plain(k, f"{name}'s key"): plain(v, f"{name}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        entries = [plain(entry, f"{name}[{place}]") for place, entry in enumerate(value)]
+        return entries if isinstance(value, list) else tuple(entries)
+    raise SettingError(
+        f"{name} is a {type(value).__name__}, which a checkpoint cannot hold. Give texts, numbers, "
+        "None and tensors, in dictionaries, lists and tuples."
+    )
+
+
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device}
+
+_NUMBERED = re.compile(r"(?P<number>\d{6,})\.(?P<suffix>pt|safetensors)")
+
+
+def _storable(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors on the CPU, none of which shares memory with another."""
+    stored: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in weights.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        stored[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return stored
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _shown(fingerprint: Mapping[str, Any], name: str) -> str:
+    return repr(fingerprint[name]) if name in fingerprint else "not there"
+
+
+def _unusable(file: Path, reason: str, *, older: bool) -> CheckpointError:
+    way = 'resume="previous" uses the checkpoint before it' if older else "There is none before it"
+    return CheckpointError(f"{file} is {reason}. {way}; resume=False starts anew.")

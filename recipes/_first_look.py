@@ -1,0 +1,85 @@
+"""What a first batch tells about a model: its logits, its head, and how to read scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from imbalance_lens.anatomy.linear_fusion import find_linear_fusion
+from imbalance_lens.anatomy.outputs import LogitsOf, checked_logits
+from imbalance_lens.anatomy.replayer import Replayer
+from imbalance_lens.anatomy.sites import Target, Wiring
+from imbalance_lens.batches import bind, device_of
+
+from ._base import Run, Want
+from ._heads import UnimodalHeads
+from ._scores import Scorer, scorer_for
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What is known of a model once it has run on a batch.
+
+    Attributes:
+        logits_of: gets the logits out of its output.
+        classes: how many logits there are per example.
+        wiring: its modalities' sites.
+        calls: how often each is called in a forward.
+        scorer: reads the modalities' own logits; None where no recipe wants scores.
+    """
+
+    logits_of: Callable[[Any], Tensor]
+    classes: int
+    wiring: Wiring
+    calls: Mapping[Target, int]
+    scorer: Scorer | None
+
+    @property
+    def readout(self) -> str:
+        """How scores are read; "" where they are not."""
+        return "" if self.scorer is None else self.scorer.kind
+
+
+def first_look(
+    run: Run,
+    wants: Collection[Want],
+    inputs: Any,
+    *,
+    heads: Mapping[str, nn.Module] | None,
+    readout: str,
+    logits: LogitsOf | None,
+) -> FirstLook:
+    """Run the model on a batch, frozen; give `run` its heads and what is known of its fusion.
+
+    Args:
+        run: of the training.
+        wants: what its recipes want.
+        inputs: of a batch.
+        heads: the user's own unimodal heads.
+        readout: one of `READOUTS`.
+        logits: the user's way to the logits.
+
+    Raises:
+        AnatomyError: the anatomy does not fit the model.
+        SettingError: heads or readout do not.
+    """
+    device = device_of(run.model)
+    scorer = None
+    given = None if logits is None else checked_logits(logits)
+    with Replayer(run.model, run.anatomy, logits_of=given) as replayer:
+        replay = replayer.capture(bind(run.model, inputs).to(device))
+        classes = replay.logits_all.shape[1]
+        run.fusion = find_linear_fusion(replay, run.model)
+        if heads is not None:
+            run.heads = UnimodalHeads.given(heads, run.modalities).to(device)
+        elif Want.HEADS in wants or readout == "heads":
+            run.heads = UnimodalHeads.linear(replay.features, classes).to(device)
+        if {Want.SCORES, Want.SCORES_BEFORE_FUSION} & set(wants):
+            if Want.HEAD_SCORES in wants and readout == "auto":
+                readout = "heads"
+            scorer = scorer_for(readout, replay, replayer, run.fusion, run.heads)
+    calls = {target: len(made) for target, made in replay.recorded.calls.items()}
+    return FirstLook(replay.logits_of, classes, replayer.wiring, calls, scorer)
