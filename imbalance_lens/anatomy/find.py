@@ -36,9 +36,9 @@ def find_anatomy(
     The model runs on two of the examples, frozen, and is left as it was. Names of modules play no
     part in it; a modality is called after the input that feeds it.
 
-    Cost: one pass that is watched, one that is recorded, and three or more of fusion and head; where
-    the flow of values leaves doubt, two more passes per input; where two examples leave modules
-    uncalled, one pass of the whole batch, to see whether others call them.
+    Cost: one pass that is watched, one that is recorded, and three or more of fusion and head;
+    where the flow of values leaves doubt, two more passes per input; where two examples leave
+    modules uncalled, one pass of the whole batch, to see whether others call them.
 
     Args:
         model: any model of two or more modalities, also wrapped in DDP, DataParallel or
