@@ -7,6 +7,7 @@ A checkpoint is a pair of files with a running number: `000007.safetensors`, the
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import re
@@ -19,12 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from imbalance_lens import checks
-from imbalance_lens.errors import CheckpointError, SettingError
+from imbalance_lens.errors import CheckpointError
 from imbalance_lens.files import made_folder, remove_drafts, replacing
+
+from ._storable import plain, serialized
 
 FORMAT = 1
 """Version of the files; others are refused."""
@@ -81,18 +84,18 @@ class Checkpoints:
         remove_drafts(self.folder)
         before = self._complete()
         number = max(before, default=0) + 1
-        with replacing(self._file(number, "safetensors")) as draft:
-            save_file(_storable(weights), draft)
-            digest = _digest(draft)
+        stored = serialized(weights)
         content = {
             "format": FORMAT,
             "step": step,
-            "sha256": digest,
+            "sha256": hashlib.sha256(stored).hexdigest(),
             "fingerprint": self._fingerprint,
             "state": kept,
         }
-        with replacing(self._file(number, "pt")) as draft:
-            torch.save(content, draft)
+        _write(self._file(number, "safetensors"), stored)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        _write(self._file(number, "pt"), buffer.getbuffer())
         if self._loaded is not None:  # those after it were damaged, or given up
             before = [old for old in before if old <= self._loaded]
         self._loaded = None if self._loaded is None else number
@@ -127,8 +130,7 @@ class Checkpoints:
 
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         """Write the best weights so far in place of earlier ones."""
-        with replacing(self._best) as draft:
-            save_file(_storable(weights), draft)
+        _write(self._best, serialized(weights))
 
     def load_best(self) -> dict[str, Tensor] | None:
         """Return the best weights so far, or None where there are none.
@@ -230,56 +232,13 @@ def set_random_states(state: Mapping[str, Any]) -> None:
             torch.cuda.set_rng_state(then, device)
 
 
-def plain(value: Any, name: str) -> Any:
-    """Return a copy made of what can be read back without running code.
-
-    Args:
-        value: texts, numbers, None, tensors and arrays in dictionaries, lists and tuples.
-        name: of the value, for the message.
-
-    Raises:
-        SettingError: it holds something else.
-
-    Example:
-        >>> plain({"seen": np.int64(3), "lr": [0.1]}, "state")
-        {'seen': 3, 'lr': [0.1]}
-    """
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, Tensor):
-        tensor = value.detach()
-        whole = tensor.untyped_storage().nbytes() == tensor.nbytes
-        return tensor if whole else tensor.clone()  # else all of the storage would be written
-    if isinstance(value, np.generic):
-        return plain(value.item(), name)
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Mapping):
-        return {plain(k, f"{name}'s key"): plain(v, f"{name}[{k!r}]") for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        entries = [plain(entry, f"{name}[{place}]") for place, entry in enumerate(value)]
-        return entries if isinstance(value, list) else tuple(entries)
-    raise SettingError(
-        f"{name} is a {type(value).__name__}, which a checkpoint cannot hold. Give texts, numbers, "
-        "None and tensors, in dictionaries, lists and tuples."
-    )
-
-
-_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device}
-
 _NUMBERED = re.compile(r"(?P<number>\d{6,})\.(?P<suffix>pt|safetensors)")
 
 
-def _storable(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return contiguous tensors on the CPU, none of which shares memory with another."""
-    stored: dict[str, Tensor] = {}
-    taken: set[int] = set()
-    for name, tensor in weights.items():
-        own = tensor.detach().cpu().contiguous()
-        place = own.untyped_storage().data_ptr()
-        stored[name] = own.clone() if place in taken else own
-        taken.add(place)
-    return stored
+def _write(file: Path, content: bytes | memoryview) -> None:
+    # Not by the libraries' own writers: on a full disk, what they raise does not say so.
+    with replacing(file) as draft:
+        draft.write_bytes(content)
 
 
 def _digest(file: Path) -> str:
