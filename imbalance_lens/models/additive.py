@@ -13,8 +13,8 @@ from ._base import Fusion, by_modality
 class ConcatFusion(Fusion):
     """One linear layer on the concatenated features.
 
-    `logits = W [x_1; ...; x_M] + b` (Wei et al., TPAMI 2024, eq. 1), which is the sum over the
-    modalities of `W_m x_m + b / M` (eq. 2).
+    `logits = W [x_1; ...; x_M] + b` (Wei et al., TPAMI 2024, eq. 1), which is
+    `sum over m of W_m x_m + b` (eq. 2).
 
     Args:
         sizes: modality -> length of its feature vector; one modality or more.
@@ -41,8 +41,8 @@ class ConcatFusion(Fusion):
 class SumFusion(Fusion):
     """A linear layer per modality; their logits are added.
 
-    `logits = sum over m of W_m x_m + b_m`: the summation of Wei et al. (TPAMI 2024, section 4.3),
-    where every modality has a bias of its own.
+    `logits = sum over m of (W_m x_m + b_m)`: the summation of Wei et al. (TPAMI 2024, section
+    4.3.1), where, as in their code, every modality has a bias of its own.
 
     Args:
         sizes: modality -> length of its feature vector; one modality or more.

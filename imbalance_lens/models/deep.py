@@ -16,8 +16,9 @@ from ._transformer import transformer
 class MlpFusion(Fusion):
     """Two or more layers on the concatenated features.
 
-    `logits = W_2 relu(W_1 [x_1; ...; x_M] + b_1) + b_2`: the multi-layer classifier of Wei et al.
-    (TPAMI 2024, section 4.3) and, with two layers, the Mid-MLP of Kontras et al. (BMVC 2024).
+    With one hidden layer, `logits = W_2 relu(W_1 [x_1; ...; x_M] + b_1) + b_2`: the Mid-MLP of
+    Kontras et al. (BMVC 2024, section 4.3), and a multi-layer classifier as in Wei et al. (TPAMI
+    2024, section 4.3.7).
 
     Args:
         sizes: modality -> length of its feature vector; one modality or more.

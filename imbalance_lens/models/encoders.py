@@ -55,8 +55,8 @@ class ResNet18(nn.Module):
     """torchvision's ResNet-18 up to the pooled features, for images, spectrograms and frames.
 
     He et al., "Deep residual learning for image recognition" (CVPR 2016), from scratch. Several
-    frames pass one by one, and the mean over frames and places is the feature vector, as in Peng
-    et al. (CVPR 2022).
+    frames pass one by one, and the mean over frames and places is the feature vector, as in the
+    code of Peng et al. (CVPR 2022). In training, BatchNorm counts every frame as an example.
 
     Args:
         channels: channels of the input, 1 for a spectrogram.

@@ -15,7 +15,7 @@ class FilmFusion(PairFusion):
     """One modality scales and shifts the features of the other, before one linear layer.
 
     `logits = W (gamma(x) * y + beta(x)) + b`, with gamma and beta linear in x (FiLM: Perez et al.,
-    AAAI 2018, eq. 1 and 2), as a fusion of two modalities in Peng et al. (CVPR 2022).
+    AAAI 2018, eq. 1 and 2), as the code of Peng et al. (CVPR 2022) fuses two modalities with it.
 
     Args:
         sizes: modality -> length of its feature vector; two modalities.
@@ -50,8 +50,9 @@ class FilmFusion(PairFusion):
 class GatedFusion(PairFusion):
     """One modality opens and closes the units of the other, before one linear layer.
 
-    `logits = W (sigmoid(U x + u) * (V y + v)) + b` (Kiela et al., "Efficient large-scale
-    multi-modal classification", AAAI 2018), as in Peng et al. (CVPR 2022).
+    `logits = W (sigmoid(U x + u) * (V y + v)) + b`: the gate of Kiela et al. ("Efficient
+    large-scale multi-modal classification", AAAI 2018) in the form, biases included, that the code
+    of Peng et al. (CVPR 2022) gives it.
 
     Args:
         sizes: modality -> length of its feature vector; two modalities.

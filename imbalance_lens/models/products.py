@@ -15,7 +15,7 @@ class BilinearFusion(PairFusion):
     """Every product of a feature of one modality and one of the other, weighted.
 
     `logits_c = x' W_c y + b_c` (Tenenbaum and Freeman, "Separating style and content with bilinear
-    models", Neural Computation 2000, eq. 1). It has `size * size * classes` weights.
+    models", Neural Computation 2000). It has `size * size * classes` weights.
 
     Args:
         sizes: modality -> length of its feature vector; two modalities.

@@ -1,0 +1,72 @@
+"""The page on models: its code runs, and its tables say what the models do."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import imbalance_lens as lens
+from imbalance_lens import models
+from imbalance_lens.anatomy.readout import choose_readout
+from imbalance_lens.anatomy.replayer import Replayer
+from imbalance_lens.batches import bind
+from imbalance_lens.errors import SettingError
+from imbalance_lens.models import Fusion, LateFusion, Mlp
+from tests.documents import REPOSITORY, blocks
+from tests.models.fusions import ALL, sizes_of
+
+PAGE = "docs/models.md"
+TEXT = (REPOSITORY / PAGE).read_text()
+ROWS = [
+    [cell.strip() for cell in row.strip("|").split("|")]
+    for row in TEXT.partition("## Fusions")[2].splitlines()
+    if row.startswith("| `")
+]
+MAKE = {type(make(sizes_of(2))).__name__: make for make in ALL.values()}
+
+
+def test_the_code_of_the_page_runs():
+    (code,) = (block.text for block in blocks(PAGE) if block.language == "python")
+    exec(compile(code, PAGE, "exec"), {"__name__": "__main__"})
+
+
+def test_every_model_is_on_the_page():
+    assert {row[0].strip("`") for row in ROWS} == set(MAKE)
+    assert set(MAKE) == {
+        name
+        for name in models.__all__
+        if issubclass(getattr(models, name), Fusion) and name != "Fusion"
+    }
+    shown = set(re.findall(r"^::: imbalance_lens\.models\.(\w+)$", TEXT, re.M))
+    assert shown == set(models.__all__) - {"Fusion"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip("`"))
+def test_a_row_says_what_the_fusion_does(row: list[str]):
+    name, _, _, count, additive, kind = row
+    make = MAKE[name.strip("`")]
+    if count == "2":
+        with pytest.raises(SettingError):
+            make(sizes_of(3))
+    else:
+        make(sizes_of(3))
+    sizes = sizes_of(2)
+    model = LateFusion({m: Mlp(9, width=size) for m, size in sizes.items()}, make(sizes)).eval()
+    readout = readout_of(model, {m: torch.randn(8, 9) for m in sizes})
+    assert (readout.additivity_gap < 1e-5) == (additive == "yes")
+    if kind.startswith("none"):
+        assert not any(readout.identifiable.values())
+    else:
+        assert readout.kind == kind.split("`")[1]
+        assert all(readout.identifiable.values())
+
+
+def readout_of(model: nn.Module, inputs: dict[str, torch.Tensor]):
+    with Replayer(model, lens.find_anatomy(model, inputs)) as replayer:
+        return choose_readout(replayer.capture(bind(model, inputs)))
+
+
+def test_the_sizes_of_the_encoders_are_as_the_page_says():
+    assert models.SmallCnn(width=3).out_features == 8 * 3
+    assert models.ResNet18().out_features == 512
