@@ -3,8 +3,12 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import imbalance_lens as lens
+from imbalance_lens.anatomy.readout import Readout, choose_readout
+from imbalance_lens.anatomy.replayer import Replayer
+from imbalance_lens.batches import bind
 from imbalance_lens.models import (
     AttentionFusion,
     BilinearFusion,
@@ -13,7 +17,9 @@ from imbalance_lens.models import (
     Fusion,
     GatedFusion,
     GatedUnitFusion,
+    LateFusion,
     LowRankFusion,
+    Mlp,
     MlpFusion,
     SumFusion,
 )
@@ -44,3 +50,16 @@ def sizes_of(count: int) -> dict[str, int]:
 
 def draw(sizes: Mapping[str, int], batch: int = 6) -> dict[str, Tensor]:
     return {name: torch.randn(batch, size, requires_grad=True) for name, size in sizes.items()}
+
+
+def late(make: Make, count: int = 2) -> tuple[LateFusion, dict[str, Tensor]]:
+    """A small model with a fusion, and inputs for it."""
+    sizes = sizes_of(count)
+    model = LateFusion({m: Mlp(9, width=size) for m, size in sizes.items()}, make(sizes)).eval()
+    return model, {m: torch.randn(8, 9) for m in sizes}
+
+
+def readout_of(model: nn.Module, inputs: dict[str, Tensor]) -> Readout:
+    """How the library reads each modality alone, without a hint."""
+    with Replayer(model, lens.find_anatomy(model, inputs)) as replayer:
+        return choose_readout(replayer.capture(bind(model, inputs)))

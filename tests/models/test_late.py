@@ -1,15 +1,10 @@
 """Late fusion: every encoder with every fusion, found and read by the library."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 import imbalance_lens as lens
-from imbalance_lens.anatomy.readout import Readout, choose_readout
-from imbalance_lens.anatomy.replayer import Replayer
-from imbalance_lens.batches import bind
 from imbalance_lens.errors import SettingError
 from imbalance_lens.models import (
     BilinearFusion,
@@ -23,7 +18,7 @@ from imbalance_lens.models import (
     SmallCnn,
     Transformer,
 )
-from tests.models.fusions import ALL, ANY_NUMBER, CASES, CLASSES, sizes_of
+from tests.models.fusions import ALL, ANY_NUMBER, CASES, CLASSES, late, readout_of
 
 HEADS = {
     "concat": "fusion",
@@ -53,17 +48,6 @@ def model_of(name: str, *modalities: str) -> tuple[LateFusion, dict[str, Tensor]
     return LateFusion(encoders, ALL[name](sizes)).eval(), inputs
 
 
-def readout_of(model: nn.Module, inputs: dict[str, Tensor]) -> Readout:
-    with Replayer(model, lens.find_anatomy(model, inputs)) as replayer:
-        return choose_readout(replayer.capture(bind(model, inputs)))
-
-
-def mlps(make: Callable[[dict[str, int]], nn.Module], count: int = 2):
-    sizes = sizes_of(count)
-    model = LateFusion({m: Mlp(9, width=size) for m, size in sizes.items()}, make(sizes)).eval()
-    return model, {m: torch.randn(8, 9) for m in sizes}
-
-
 @pytest.mark.parametrize(
     ("name", "modalities"),
     [(name, pair) for name in ALL for pair in (("audio", "visual"), ("text", "table"))]
@@ -90,17 +74,17 @@ def test_every_encoder_learns(name: str):
 @pytest.mark.parametrize(("name", "count"), CASES)
 def test_only_concatenation_and_sum_can_be_split(name: str, count: int):
     kind = "linear_split" if name in ("concat", "sum") else "zero_out"
-    assert readout_of(*mlps(ALL[name], count)).kind == kind
+    assert readout_of(*late(ALL[name], count)).kind == kind
 
 
 def test_no_modality_of_a_bilinear_fusion_can_be_read_alone():
-    readout = readout_of(*mlps(ALL["bilinear"]))
+    readout = readout_of(*late(ALL["bilinear"]))
     assert readout.identifiable == {"audio": False, "visual": False}
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_low_rank_fusion_is_read_through_the_ones_beside_the_features(count: int):
-    model, inputs = mlps(ALL["low_rank"], count)
+    model, inputs = late(ALL["low_rank"], count)
     assert all(readout_of(model, inputs).identifiable.values())
     assert isinstance(model.fusion, LowRankFusion)
     for factor in model.fusion.factors.values():
@@ -109,7 +93,7 @@ def test_a_low_rank_fusion_is_read_through_the_ones_beside_the_features(count: i
 
 
 def test_the_gating_modality_is_read_through_the_bias_of_what_it_gates():
-    model, inputs = mlps(ALL["gated"])
+    model, inputs = late(ALL["gated"])
     assert readout_of(model, inputs).identifiable == {"audio": True, "visual": True}
     assert isinstance(model.fusion, GatedFusion)
     nn.init.zeros_(model.fusion.value.bias)
@@ -117,7 +101,7 @@ def test_the_gating_modality_is_read_through_the_bias_of_what_it_gates():
 
 
 def test_what_film_modulates_is_read_through_the_bias_of_the_scales():
-    model, inputs = mlps(ALL["film"])
+    model, inputs = late(ALL["film"])
     assert readout_of(model, inputs).identifiable == {"audio": True, "visual": True}
     assert isinstance(model.fusion, FilmFusion)
     nn.init.zeros_(model.fusion.film.bias)

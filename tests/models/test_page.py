@@ -4,17 +4,12 @@ import re
 
 import pytest
 import torch
-from torch import nn
 
-import imbalance_lens as lens
 from imbalance_lens import models
-from imbalance_lens.anatomy.readout import choose_readout
-from imbalance_lens.anatomy.replayer import Replayer
-from imbalance_lens.batches import bind
 from imbalance_lens.errors import SettingError
-from imbalance_lens.models import Fusion, LateFusion, Mlp
+from imbalance_lens.models import Fusion
 from tests.documents import REPOSITORY, blocks
-from tests.models.fusions import ALL, sizes_of
+from tests.models.fusions import ALL, late, readout_of, sizes_of
 
 PAGE = "docs/models.md"
 TEXT = (REPOSITORY / PAGE).read_text()
@@ -51,9 +46,7 @@ def test_a_row_says_what_the_fusion_does(row: list[str]):
             make(sizes_of(3))
     else:
         make(sizes_of(3))
-    sizes = sizes_of(2)
-    model = LateFusion({m: Mlp(9, width=size) for m, size in sizes.items()}, make(sizes)).eval()
-    readout = readout_of(model, {m: torch.randn(8, 9) for m in sizes})
+    readout = readout_of(*late(make))
     assert (readout.additivity_gap < 1e-5) == (additive == "yes")
     if kind.startswith("none"):
         assert not any(readout.identifiable.values())
@@ -62,11 +55,7 @@ def test_a_row_says_what_the_fusion_does(row: list[str]):
         assert all(readout.identifiable.values())
 
 
-def readout_of(model: nn.Module, inputs: dict[str, torch.Tensor]):
-    with Replayer(model, lens.find_anatomy(model, inputs)) as replayer:
-        return choose_readout(replayer.capture(bind(model, inputs)))
-
-
 def test_the_sizes_of_the_encoders_are_as_the_page_says():
+    assert models.SmallCnn(width=3)(torch.randn(2, 1, 4, 4)).shape == (2, 8 * 3)
     assert models.SmallCnn(width=3).out_features == 8 * 3
     assert models.ResNet18().out_features == 512
