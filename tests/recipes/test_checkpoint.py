@@ -92,6 +92,19 @@ def test_random_numbers_go_on_where_they_were(run: Checkpoints) -> None:
     assert drawn() == first != drawn()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_random_numbers_of_the_gpu_go_on_where_they_were(run: Checkpoints) -> None:
+    torch.rand(3, device="cuda")
+    run.save(1, {"weight": torch.ones(3, device="cuda")}, random_states())
+    first = torch.rand(3, device="cuda")
+    loaded = run.load()
+    assert loaded is not None
+    assert loaded.weights["weight"].device.type == "cpu"
+    set_random_states(loaded.state)
+    assert torch.equal(torch.rand(3, device="cuda"), first)
+
+
 def test_a_small_piece_of_a_large_tensor_makes_no_large_file(run: Checkpoints) -> None:
     large = torch.zeros(1_000_000)
     run.save(1, {"piece": large[:3]}, {"piece": large[:3]})

@@ -42,6 +42,7 @@ def test_a_kill_at_a_random_moment_leaves_a_checkpoint(tmp_path: Path) -> None:
     out = script(f"""
         folder, chance, least = Path({str(tmp_path / "run")!r}), random.Random(0), 0
         for kill in range(40):
+            begun, tell = os.pipe()
             child = os.fork()
             if not child:
                 run = Checkpoints(folder, {{}})
@@ -50,15 +51,18 @@ def test_a_kill_at_a_random_moment_leaves_a_checkpoint(tmp_path: Path) -> None:
                 while True:
                     step += 1
                     saved(run, step)
-            time.sleep(chance.uniform(0.005, 0.06))
+                    os.write(tell, b".")
+            os.read(begun, 1)
+            time.sleep(chance.uniform(0, 0.03))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            least = check(folder, least)
+            least = check(folder, least + 1)
+            os.close(begun), os.close(tell)
         saved(Checkpoints(folder, {{}}), least + 1)
         print(least, len(list(folder.iterdir())))
     """)
     steps, files = map(int, out.split())
-    assert steps > 20
+    assert steps >= 40
     assert files == 4
 
 
