@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from imbalance_lens import checks
@@ -19,17 +18,22 @@ from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.batches import Split
 from imbalance_lens.errors import SettingError
 from imbalance_lens.hooks.clock import Schedule
-from imbalance_lens.hooks.frozen import random_state_kept
 from imbalance_lens.hooks.wrappers import unwrap
-from imbalance_lens.lens import Lens
-from imbalance_lens.loaders import loader_kept
 from imbalance_lens.observer import ProbeChoice
 
-from ._batches import TrainingLoader, ValidationLoader
+from ._assembly import (
+    answer,
+    checkpoints_of,
+    closed_on_error,
+    first_inputs,
+    validation_of,
+    watch_of,
+    wrapped,
+)
+from ._batches import TrainingLoader
 from ._bookkeeping import Books
-from ._checkpoint import Checkpoints
 from ._compose import RecipeChoice, chosen_recipes
-from ._distributed import shared_seed, started, world_size
+from ._distributed import shared_seed, started
 from ._fit import Fit
 from ._logs import Log
 from ._loop import fit
@@ -44,7 +48,6 @@ from ._plan import (
 )
 from ._seeds import seeded
 from ._treatment import Loss, Treatment
-from ._validation import Validation
 
 
 def apply(
@@ -179,7 +182,7 @@ def apply(
         treatment = Treatment(
             recipes,
             model,
-            _first_inputs(training),
+            first_inputs(training),
             anatomy=anatomy,
             heads=heads,
             readout=readout,
@@ -188,7 +191,7 @@ def apply(
             seed=seed,
             compiled=torch.compile if compile else None,
         )
-        with _closed_on_error(treatment):
+        with closed_on_error(treatment):
             made = optimizer_for(optimizer, inner, treatment.parameters())
             plan = Plan(
                 epochs=epochs,
@@ -207,97 +210,15 @@ def apply(
                 treatment,
                 training,
                 plan,
-                validation=_validation(val_loader, split),
-                watch=_watch(treatment, probes, look, logits),
+                validation=validation_of(val_loader, split),
+                watch=watch_of(treatment, probes, look, logits),
                 log=log,
-                checkpoints=_checkpoints(checkpoint, treatment, plan, seed),
+                checkpoints=checkpoints_of(checkpoint, treatment, plan, seed),
                 checkpoint_every=checkpoint_every,
                 resume_from=resume,
                 patience=patience,
                 keep_best=keep == "best" or (keep is None and val_loader is not None),
                 show_progress=progress,
             )
-            fit(_wrapped(model, where), treatment, plan, books)
-        return _answer(treatment, books, plan, seed)
-
-
-@contextmanager
-def _closed_on_error(treatment: Treatment) -> Iterator[None]:
-    """Give back what the recipes prepared if the loop is not reached."""
-    try:
-        yield
-    except BaseException:
-        treatment.__exit__()
-        raise
-
-
-def _first_inputs(training: TrainingLoader) -> Any:
-    """Return the inputs of a batch, without a trace in any random state."""
-    training.check_epochs(2)  # an iterator would lose this batch
-    with random_state_kept(), loader_kept(training.loader):
-        return next(training.epoch(0))[0]
-
-
-def _wrapped(model: nn.Module, device: torch.device) -> nn.Module:
-    if world_size() == 1 or isinstance(model, DistributedDataParallel):
-        return model
-    inner = unwrap(model)
-    ids = None if device.type == "cpu" else [device]
-    return DistributedDataParallel(inner, device_ids=ids, find_unused_parameters=True)
-
-
-def _validation(loader: Iterable[Any] | None, split: Split | None) -> Validation | None:
-    return None if loader is None else Validation(ValidationLoader(loader, split=split))
-
-
-def _watch(
-    treatment: Treatment,
-    probes: Iterable[ProbeChoice],
-    look: Schedule | None,
-    logits: LogitsOf | None,
-) -> Lens | None:
-    chosen = list(probes)
-    if not chosen:
-        return None
-    run = treatment.run
-    heads = None if run.heads is None else dict(run.heads.items())
-    return Lens(run.model, run.anatomy, chosen, schedule=look, heads=heads, logits=logits)
-
-
-def _checkpoints(
-    folder: str | os.PathLike[str] | None, treatment: Treatment, plan: Plan, seed: int | None
-) -> Checkpoints | None:
-    if folder is None:
-        return None
-    fingerprint = _description(treatment, plan, seed)
-    fingerprint["parameters"] = {
-        name: list(parameter.shape) for name, parameter in treatment.run.model.named_parameters()
-    }
-    return Checkpoints(folder, fingerprint)
-
-
-def _description(treatment: Treatment, plan: Plan, seed: int | None) -> dict[str, Any]:
-    return {
-        "recipes": {recipe.name: recipe.settings() for recipe in treatment.recipes},
-        "readout": treatment.readout,
-        "optimizer": type(plan.optimizer).__name__,
-        "precision": str(plan.dtype or torch.float32).removeprefix("torch."),
-        "accumulate": plan.accumulate,
-        "clip_norm": plan.clip_norm,
-        "world_size": world_size(),
-        "seed": seed,
-    }
-
-
-def _answer(treatment: Treatment, books: Books, plan: Plan, seed: int | None) -> Fit:
-    run = treatment.run
-    watch = books.watch
-    return Fit(
-        model=run.model,
-        heads={} if run.heads is None else dict(run.heads.items()),
-        history=treatment.history.dataset(_description(treatment, plan, seed)),
-        best_epoch=books.best_epoch,
-        recipes=tuple(recipe.name for recipe in treatment.recipes),
-        readout=treatment.readout,
-        probes={} if watch is None else watch.datasets(),
-    )
+            fit(wrapped(model, where), treatment, plan, books)
+        return answer(treatment, books, plan, seed)
