@@ -22,7 +22,7 @@ CARD = Card(
     "BMVC 2024",
     equations="eq. 2 to 7",
     events=("on_fit_start", "on_loss", "on_gradients", "on_step_end"),
-    touches=("loss", "encoder gradients"),
+    touches=("loss", "encoder gradients", "encoder updates"),
     needs="one trained unimodal head per modality, linear on pooled features if none is given; "
     "encoders with parameters of their own; class labels, or numbers to predict",
     defaults="alpha=0.5 and beta_max=10 are those of the authors' script for CREMA-D with ResNets; "

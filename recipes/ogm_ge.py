@@ -42,7 +42,7 @@ CARD = Card(
     "Peng et al., CVPR 2022",
     equations="eq. 6, 7, 11, 12 and 16 (TPAMI); variants of its Table 15 and section 4.4.2",
     events=("on_fit_start", "on_gradients", "on_step_end"),
-    touches=("encoder gradients",),
+    touches=("encoder gradients", "encoder updates"),
     needs="class labels; encoders with parameters of their own; a score for each modality",
     defaults="alpha=0.8 is that of the authors' scripts for CREMA-D, in their own form of the "
     "coefficient; the paper's text fixes none. Noise on, as the name says. Written for SGD with "

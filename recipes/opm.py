@@ -101,26 +101,30 @@ def drop(features: Tensor, dropped: Tensor) -> Tensor:
     """Return features that are zero for the examples that are dropped.
 
     Args:
-        features: (batch, ...); or (batch x frames, ...), the frames of an example together.
+        features: (batch, ...); (batch x frames, ...), the frames of an example together; or
+            (steps, batch, width), as recurrent layers give it.
         dropped: (batch,) bool.
 
     Returns:
         Of the features' shape, bitwise equal for who is kept.
 
     Raises:
-        NotApplicableError: the first dimension is no multiple of the batch.
+        NotApplicableError: it cannot be seen which features belong to which example.
 
     Example:
         >>> drop(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([True, False]))
         tensor([[0., 0.],
                 [3., 4.]])
     """
-    frames, rest = divmod(len(features), len(dropped)) if features.ndim else (0, 1)
+    batch = len(dropped)
+    if features.ndim == 3 and len(features) != batch and features.shape[1] == batch:
+        return features.masked_fill(dropped.reshape(1, batch, 1), 0)
+    frames, rest = divmod(len(features), batch) if features.ndim else (0, 1)
     if rest or not frames:
         raise NotApplicableError(
-            f"Features of shape {tuple(features.shape)} do not have the batch of {len(dropped)} "
-            "as first dimension, nor a multiple of it, so it is not known what belongs to which "
-            "example. Name a site in Anatomy(sites=...) where the batch comes first."
+            f"Features of shape {tuple(features.shape)} do not have the batch of {batch} as first "
+            "dimension, nor a multiple of it, so it is not known what belongs to which example. "
+            "Name a site in Anatomy(sites=...) where the batch comes first."
         )
     rows = dropped if frames == 1 else dropped.repeat_interleave(frames, output_size=len(features))
     return features.masked_fill(rows.reshape(-1, *[1] * (features.ndim - 1)), 0)

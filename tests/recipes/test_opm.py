@@ -153,6 +153,19 @@ def test_all_tensors_of_a_modality_lose_the_same_examples():
     assert torch.equal((frames.view(64, 4, -1) == 0).any(2).any(1), lost)
 
 
+def test_a_recurrent_encoder_loses_examples_in_its_sequence_and_in_its_last_state():
+    run = run_of()
+    started(recipe := Opm(), run, AHEAD, size=16)
+    for steps in (5, 32):  # 32 could be two frames of 16 examples
+        output, (state, cell) = torch.nn.LSTM(3, 4)(torch.ones(steps, 16, 3))
+        found = [recipe.on_features(run, "audio", tensor) for tensor in (output, state, cell)]
+        lost = recipe._masks["audio"]
+        assert 0 < lost.sum() < 16
+        for kept, whole in zip(found, (output, state, cell), strict=True):
+            assert not kept[:, lost].any()
+            assert torch.equal(kept[:, ~lost], whole[:, ~lost])
+
+
 def test_whole_numbers_among_the_features_pass_through():
     run = run_of()
     started(recipe := Opm(q_base=1.0), run, AHEAD)
@@ -161,7 +174,7 @@ def test_whole_numbers_among_the_features_pass_through():
     assert not recipe.on_features(run, "audio", torch.ones(2, 5)).any()
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (1, 2), ()])
+@pytest.mark.parametrize("shape", [(3, 4), (1, 2), (3, 3, 2), ()])
 def test_features_that_do_not_begin_with_the_batch_are_refused(shape):
     with pytest.raises(NotApplicableError, match="do not have the batch of 2 as first dimension"):
         drop(torch.ones(shape), torch.tensor([True, False]))
