@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from .anatomy import Anatomy, find_anatomy
 from .anatomy.replay import Replay
 from .anatomy.replayer import Replayer
 from .batches import bind, device_of
-from .errors import SettingError
+from .errors import BatchError, SettingError
 from .observation import Need
 from .observer import Observer
 
@@ -41,12 +42,47 @@ def show(
         BatchError: a batch that cannot be used.
     """
     device = device_of(replayer.model)
+    first: frozenset[str] = frozenset()
     for step, (inputs, labels) in enumerate(batches):
         listen = observer.wants(Need.ACTIVATIONS, step, training=training)
-        replay = replayer.capture(bind(replayer.model, inputs).to(device), listen=listen)
+        given = _names(inputs)
+        first = first or given
+        with _complete(step, first - given, replayer.anatomy):
+            replay = replayer.capture(bind(replayer.model, inputs).to(device), listen=listen)
         if step == 0 and at_first is not None:
             at_first(replay)
         observer.see(replay, labels, step=step, epoch=epoch, training=training, comparing=comparing)
+
+
+def _names(inputs: Any) -> frozenset[str]:
+    """Return the names, or else the positions, of the inputs that a batch has."""
+    if isinstance(inputs, Mapping):
+        return frozenset(str(name) for name, value in inputs.items() if value is not None)
+    held = inputs if isinstance(inputs, tuple | list) else [inputs]
+    return frozenset(f"number {n}" for n, value in enumerate(held, 1) if value is not None)
+
+
+@contextmanager
+def _complete(step: int, missing: Collection[str], anatomy: Anatomy) -> Iterator[None]:
+    """Blame an error on the inputs that a batch lacks; features made without them are one too."""
+    feeds = {name: modality for modality, names in anatomy.inputs.items() for name in names}
+    named = ", ".join(
+        f"{name!r}" + (f" (of modality {feeds[name]!r})" if name in feeds else "")
+        for name in sorted(missing)
+    )
+    lacking = (
+        f"Batch {step + 1} of the loader lacks the input {named}, which the first batch has. Every "
+        "batch must hold all modalities: leave such examples out, or put them in a loader of "
+        "their own."
+    )
+    try:
+        yield
+    except Exception as error:
+        if missing:
+            raise BatchError(lacking) from error
+        raise
+    if any(name in feeds for name in missing):
+        raise BatchError(lacking)
 
 
 def who_is_who(model: nn.Module, given: Anatomy | Mapping[str, str] | None, inputs: Any) -> Anatomy:

@@ -66,7 +66,7 @@ def outline(
         headline=first.sentence if first else _not_measured(skipped),
         columns=tuple(column.title for column in columns),
         table=table,
-        legend="; ".join(f"{column.title}: {column.meaning}" for column in columns),
+        legend=_legend(columns, table),
         found=_found(f for f in findings if f is not first),
         absent=_absent(findings, modalities(tree)),
         recommendations=_merged(recommendations),
@@ -98,17 +98,34 @@ _COLUMNS = (
 
 def _table(tree: xr.DataTree) -> tuple[list[_Column], Table]:
     own = rows(tree)
-    columns = [c for c in _COLUMNS if any(not math.isnan(row[c.key]) for row in own.values())]
+    extra = [("(together)", together(tree)), ("(most frequent)", chance(tree))]
+    known = [*own.values(), *(row for _, row in extra)]
+    columns = [c for c in _COLUMNS if any(not math.isnan(row[c.key]) for row in known)]
     seen_dead = any(column.key == "dead" for column in columns)
     columns = [c for c in columns if not (seen_dead and c.key == "abnormal")]
     if not columns:
         return [], ()
-    extra = [("(together)", together(tree)), ("(most frequent)", chance(tree))]
     cells = [
-        (name, tuple("" if math.isnan(row[c.key]) else c.cell(row[c.key]) for c in columns))
+        (name, tuple(_cell(c, row[c.key], name in own) for c in columns))
         for name, row in (*own.items(), *extra)
     ]
     return columns, tuple((name, row) for name, row in cells if name in own or any(row))
+
+
+def _legend(columns: Sequence[_Column], table: Table) -> str:
+    meanings = [f"{column.title}: {column.meaning}" for column in columns]
+    if any(_NOT_KNOWN in cells for _, cells in table):
+        meanings.append(f"{_NOT_KNOWN}: not known")
+    return "; ".join(meanings)
+
+
+def _cell(column: _Column, value: float, of_modality: bool) -> str:
+    if math.isnan(value):
+        return _NOT_KNOWN if of_modality else ""
+    return column.cell(value)
+
+
+_NOT_KNOWN = "-"
 
 
 def _not_measured(skipped: Mapping[str, str]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import schema
 from .findings import threshold
-from .words import points, span
+from .words import count, filled, points, span
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -158,6 +158,43 @@ def pairs(
         for column, other in enumerate(names)
         if one != other
     }
+
+
+def lost_by_filling(tree: xr.DataTree, *sets: Collection[str]) -> int:
+    """Return of how many examples the fill takes the finite logits away.
+
+    Args:
+        tree: of a report.
+        sets: the modalities that stay, in each set to look at; the worst one counts.
+    """
+    ds = measured(tree, "zero_out", "nonfinite")
+    if ds is None:
+        return 0
+    names = modalities(tree)
+    everyone, *counts = (
+        number(ds, "nonfinite", coalition=schema.coalition_name(present, names))
+        for present in (names, *sets)
+    )
+    return max(math.ceil(counted - everyone) for counted in counts if not math.isnan(counted))
+
+
+def alone_and_without(names: Sequence[str], name: str) -> list[set[str]]:
+    """Return the two sets of modalities by which one of them is judged."""
+    return [{name}, {*names} - {name}]
+
+
+def why_lost(tree: xr.DataTree, lost: int) -> str:
+    """Return the words on logits that a fill has made unreadable.
+
+    Args:
+        tree: of a report.
+        lost: of how many examples.
+    """
+    ds = tree["zero_out"].to_dataset()
+    return (
+        f"with features {filled(settings(ds).get('fill', 'zero'))}, the logits of {lost:,} of "
+        f"{count(ds.attrs['examples'], 'example')} are no longer finite"
+    )
 
 
 def _has_interval(ds: xr.Dataset, name: str) -> bool:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .. import schema
-from .reading import measured, modalities, number
+from .reading import alone_and_without, lost_by_filling, measured, modalities, number, settings
 from .rules.capacity import abnormal_shares, dead_shares
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _scores(tree: xr.DataTree, name: str) -> Row:
         for score in ("alone", "drop")
         for bound in ("low", "high")
     }
-    return {
+    row = {
         **ends,
         "alone": number(ds, "alone", modality=name),
         "left_out": number(ds, "accuracy", coalition=without),
@@ -92,6 +92,17 @@ def _scores(tree: xr.DataTree, name: str) -> Row:
         "confidence": number(ds, "confidence", coalition=name),
         "confidence_drop": number(ds, "confidence_drop", modality=name),
     }
+    alone, others = alone_and_without(names, name)
+    lost = {
+        *(_OF_ALONE if lost_by_filling(tree, alone) else ()),
+        *(_OF_OTHERS if lost_by_filling(tree, others) else ()),
+    }
+    return {column: math.nan if column in lost else value for column, value in row.items()}
+
+
+_OF_ALONE = ("alone", "alone_low", "alone_high", "confidence")
+_OF_OTHERS = ("left_out", "drop", "drop_low", "drop_high", "confidence_drop")
+"""What is not known where a fill has made the logits of the set unreadable."""
 
 
 def _of_head(tree: xr.DataTree, head: str) -> Row:
@@ -108,4 +119,16 @@ def _of_head(tree: xr.DataTree, head: str) -> Row:
 
 def _shapley(tree: xr.DataTree, name: str) -> float:
     ds = measured(tree, "shapley", "contribution")
-    return math.nan if ds is None else number(ds, "contribution", modality=name, value="correct")
+    if ds is None or _is_lost(tree, ds):
+        return math.nan
+    return number(ds, "contribution", modality=name, value="correct")
+
+
+def _is_lost(tree: xr.DataTree, shares: xr.Dataset) -> bool:
+    """Say whether shares rest on the fill that made logits of zero_out unreadable."""
+    names = modalities(tree)
+    sets = [(), *(present for name in names for present in alone_and_without(names, name))]
+    if not lost_by_filling(tree, *sets):
+        return False
+    fills = [settings(ds).get("fill") for ds in (tree["zero_out"].to_dataset(), shares)]
+    return fills[0] == fills[1]

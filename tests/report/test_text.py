@@ -28,7 +28,7 @@ def full_report(names=TWO, **more):
     layers = {f"{name}_net.bn": (name, 32, 64) for name in names}
     return report(
         names,
-        zero_out=zero_out(alone, drop, nonfinite=dict.fromkeys(names, 12_345)),
+        zero_out=zero_out(alone, drop, nonfinite=dict.fromkeys((*names, "+".join(names)), 12_345)),
         logit_norm=logit_norm({name: 10 * value for name, value in alone.items()}),
         abnormal_batchnorm=abnormal_batchnorm(layers),
         readout={"kind": "linear_split", "additivity_gap": 2e-7, "identifiable": {}},

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, measured, modalities, number
+from ..reading import (
+    Quantity,
+    alone_and_without,
+    lost_by_filling,
+    measured,
+    modalities,
+    number,
+    why_lost,
+)
 from ..words import cost, listed, percent, points, shown
 from .gaps import ALONE, LEFT_OUT, Gap, Gaps, claims, witnesses
 from .identifiability import hidden
@@ -31,6 +39,14 @@ def dominance(tree: xr.DataTree) -> list[Finding]:
     bound = threshold("dominance_gap")
     judge = _Judge(ds, claims(tree, names, bound), witnesses(tree, names, bound))
     found = judge.finding() if len(names) > 1 else None
+    sets = (present for name in names for present in alone_and_without(modalities(tree), name))
+    lost = lost_by_filling(tree, *sets) if names else 0
+    if lost:
+        sentence = (
+            f"{_NOT_CLEAR}: {why_lost(tree, lost)}, as where a model divides by their length. Look "
+            "with another fill, such as ZeroOut(fill='mean')."
+        )
+        return [Finding(RULE, Verdict.INCONCLUSIVE, sentence, evidence="zero_out.nonfinite")]
     if found and not unread:
         return [found]
     sentence = f"{_NOT_CLEAR}, for what {listed(unread)} says alone cannot be read."

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, measured, modalities, number, root, settings
+from ..reading import (
+    Quantity,
+    lost_by_filling,
+    measured,
+    modalities,
+    number,
+    root,
+    settings,
+    why_lost,
+)
 from ..words import few, filled, listed, one_line, shown
 
 if TYPE_CHECKING:
@@ -19,6 +28,11 @@ def not_identifiable(tree: xr.DataTree) -> list[Finding]:
     found = {f.modality: f for f in (*_by_readout(tree), *_constant_alone(tree))}
     if found or measured(tree, "zero_out", "spread", "effect") is None:
         return [found[name] for name in modalities(tree) if name in found]
+    lost = lost_by_filling(tree, *({name} for name in modalities(tree)))
+    if lost:
+        why = why_lost(tree, lost)
+        sentence = f"Whether what each modality says alone can be read is not clear: {why}."
+        return [Finding(RULE, Verdict.INCONCLUSIVE, sentence, evidence="zero_out.nonfinite")]
     sentence = "What each modality says alone differs from example to example."
     return [Finding(RULE, Verdict.NO, sentence, evidence="zero_out.spread")]
 

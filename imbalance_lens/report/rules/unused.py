@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, interval_name, measured, modalities, number, quantity
+from ..reading import (
+    Quantity,
+    alone_and_without,
+    interval_name,
+    lost_by_filling,
+    measured,
+    modalities,
+    number,
+    quantity,
+    why_lost,
+)
 from ..words import cost, few, percent, points, shown, span
 from .identifiability import hidden
 
@@ -21,7 +31,27 @@ def unused_modality(tree: xr.DataTree) -> list[Finding]:
     if ds is None:
         return []
     unread = hidden(tree)
-    return [_judged(ds, name) for name in modalities(tree) if name not in unread]
+    names = modalities(tree)
+    lost = {name: lost_by_filling(tree, *alone_and_without(names, name)) for name in names}
+    return [
+        _unknown(tree, name, lost[name]) if lost[name] else _judged(ds, name)
+        for name in names
+        if name not in unread
+    ]
+
+
+def _unknown(tree: xr.DataTree, name: str, lost: int) -> Finding:
+    return Finding(
+        RULE,
+        Verdict.INCONCLUSIVE,
+        f"{_unclear(name)}: {why_lost(tree, lost)}.",
+        modality=name,
+        evidence="zero_out.nonfinite",
+    )
+
+
+def _unclear(name: str) -> str:
+    return f"Whether {shown(name)} is used is not clear"
 
 
 def _judged(ds: xr.Dataset, name: str) -> Finding:
@@ -65,6 +95,5 @@ def _weighed(
         return Verdict.NO, f"{shown(name)} is used", chance
     if drop.reach <= bound and alone.low <= majority:
         return Verdict.YES, f"{shown(name)} counts for next to nothing", chance
-    unclear = f"Whether {shown(name)} is used is not clear"
     doubt = f". The cost may be within the threshold of {points(bound)} or not"
-    return Verdict.INCONCLUSIVE, unclear, chance + doubt
+    return Verdict.INCONCLUSIVE, _unclear(name), chance + doubt
