@@ -73,8 +73,16 @@ class Selection:
         return self.largest(modality).site
 
     def own(self, modality: str) -> tuple[str, ...]:
-        """Return the paths of what only this modality uses; shared modules are nobody's."""
-        own = [part.site for part in self.parts[modality] if part.module not in self.shared]
+        """Return the paths of what only this modality uses; shared modules are nobody's.
+
+        A gate or a factor of this modality inside the fusion is the fusion's.
+        """
+        own = [
+            part.site
+            for part in self.parts[modality]
+            if part.module not in self.shared
+            and (not part.in_fusion or part == self.largest(modality))
+        ]
         if modality not in self.entangled:
             return tuple(own)
         branch = self.entangled[modality].path
