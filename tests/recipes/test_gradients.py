@@ -222,5 +222,11 @@ def test_gradients_spread_over_ranks_are_scaled_but_refused_for_noise(one_rank):
     modulate_([parameter], torch.tensor(0.25))
     assert isinstance(parameter.grad, DTensor)
     assert parameter.grad.to_local().tolist() == [[0.5, 0.5]] * 4
+    modulation = Modulation("update")
+    modulation.scale([parameter], torch.tensor(0.25))
+    with torch.no_grad():
+        parameter += 1
+    modulation.finish(run_of())
+    assert parameter.to_local().tolist() == [[1.25, 1.25]] * 4
     with pytest.raises(SettingError, match=r"spread over ranks .* Pass noise=False"):
         spreads([parameter])
