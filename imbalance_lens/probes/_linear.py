@@ -81,6 +81,7 @@ def predict(
         inverse_penalty: `C` of scikit-learn.
         max_iter: steps of its solver.
     """
+    from sklearn import config_context
     from threadpoolctl import threadpool_limits
 
     known = np.all(np.isfinite(features), axis=1)
@@ -88,7 +89,8 @@ def predict(
     right: list[np.ndarray] = []
     converged = True
     # These products are small, and threads that wait for each other take far longer than one.
-    with threadpool_limits(1):
+    # Only finite rows are handed over, so scikit-learn need not look again at each step.
+    with threadpool_limits(1), config_context(assume_finite=True, skip_parameter_validation=True):
         for fit, test in folds:
             fit, test = fit[known[fit]], test[known[test]]
             if not len(fit):

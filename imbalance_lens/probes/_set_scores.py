@@ -89,6 +89,7 @@ def mean_average_precision(
     table: Mapping[str, np.ndarray], sets: int, examples: np.ndarray
 ) -> np.ndarray:
     """Return scikit-learn's macro average precision (sets,); NaN where it cannot be told."""
+    from sklearn import config_context
     from sklearn.metrics import average_precision_score
 
     answer = np.full(sets, np.nan)
@@ -97,10 +98,11 @@ def mean_average_precision(
     # scikit-learn warns about absent classes, counts them 0 and averages over all. Class by
     # class, each contiguous, it takes half the time of the whole matrix.
     present = np.flatnonzero(examples)
-    for k in np.flatnonzero(~np.isnan(table["confidence"]).any(0)):
-        by_class = np.ascontiguousarray(table["probability"][:, k].T)
-        scores = [average_precision_score(table["label"] == c, by_class[c]) for c in present]
-        answer[k] = sum(scores) / len(examples)
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for k in np.flatnonzero(~np.isnan(table["confidence"]).any(0)):
+            by_class = np.ascontiguousarray(table["probability"][:, k].T)
+            scores = [average_precision_score(table["label"] == c, by_class[c]) for c in present]
+            answer[k] = sum(scores) / len(examples)
     return answer
 
 

@@ -77,8 +77,7 @@ class Permutation(Exchanging):
         if not self.has_partners(seen):
             return
         self._classes = seen.logits.shape[1]
-        every = [self._exchanged(seen, name) for name in seen.modalities]
-        scores = torch.stack(every, 2)  # (batch, quantities, modalities, draws)
+        scores = self._exchanged(seen)
         self._by_draw.update(scores)
         unlabeled = torch.full_like(seen.logits[:, 0], _NO_LABEL, dtype=torch.int64)
         self._rows.append(
@@ -138,16 +137,22 @@ class Permutation(Exchanging):
             labeled=not np.isnan(majority),
         )
 
-    def _exchanged(self, seen: Observation, name: str) -> Tensor:
-        """Return what exchanging a modality does to each example, (batch, quantities, draws)."""
-        others = [other for other in seen.modalities if other != name]
-        draws = []
-        for draw in range(self.draws):
-            logits = seen.coalitions(others, fill="permute", draw=draw)
-            divergence = formulas.kl_divergence(seen.logits, logits).double()
-            right, flips = right_if_known(logits, seen.labels), flipped(seen.logits, logits)
-            draws.append(torch.stack([right.double(), flips.double(), divergence], 1))
-        return torch.stack(draws, 2)
+    def _exchanged(self, seen: Observation) -> Tensor:
+        """Return what exchanging does, (batch, quantities, modalities, draws)."""
+        everyone = frozenset(seen.modalities)
+        exchanged = [
+            seen.coalitions(everyone - {name}, fill="permute", draw=draw)
+            for name in seen.modalities
+            for draw in range(self.draws)
+        ]
+        # All answers in one table: scored one by one they would take longer than they took.
+        logits = torch.cat(exchanged)
+        before, labels = seen.logits.repeat(len(exchanged), 1), seen.labels.repeat(len(exchanged))
+        right, flips = right_if_known(logits, labels), flipped(before, logits)
+        divergence = formulas.kl_divergence(before, logits)
+        scores = torch.stack([right.double(), flips.double(), divergence.double()], 1)
+        table = scores.unflatten(0, (len(seen.modalities), self.draws, len(seen.logits)))
+        return table.permute(2, 3, 0, 1).contiguous()
 
     def _majority(self, labels: np.ndarray) -> float:
         if (labels == _NO_LABEL).any():
