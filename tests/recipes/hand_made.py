@@ -21,6 +21,10 @@ def scores_of(**values: float) -> dict[str, Tensor]:
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
+def numbers(found: Mapping[str, Tensor]) -> list[float]:
+    return [value.item() for value in found.values()]
+
+
 def run_of(modalities: Iterable[str] = ("audio", "visual"), *, seed: int = 0, **fields: Any) -> Run:
     """A run of a planted model, jittered so that no two gradients are equal."""
     names = tuple(modalities)

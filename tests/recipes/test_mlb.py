@@ -17,6 +17,7 @@ from .hand_made import (
     backward,
     batch_of,
     gradients,
+    numbers,
     run_of,
     same,
     scores_of,
@@ -34,10 +35,6 @@ many_scores = st.dictionaries(
     min_size=2,
 )
 alphas, betas = st.floats(0, 3), st.floats(1, 20)
-
-
-def numbers(found):
-    return [value.item() for value in found.values()]
 
 
 def slow_coefficient(scores, alpha, beta_max):
