@@ -198,7 +198,9 @@ def apply(
                 device=where,
                 dtype=dtype,
                 optimizer=made,
-                scheduler=scheduler_for(scheduler, made),
+                scheduler=scheduler_for(
+                    scheduler, made, by=schedule_by, validated=val_loader is not None
+                ),
                 per_step=schedule_by == "step" and scheduler is not None,
                 scaler=GradScaler(where.type, enabled=dtype is torch.float16),
                 parameters=[p for group in made.param_groups for p in group["params"]],

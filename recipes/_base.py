@@ -101,7 +101,7 @@ class Run:
             the first `on_features` of a pass. Empty where no recipe wants scores before fusion.
         features: each encoder's output in this pass, unchanged; set together with `scores`.
         optimizer: None until it is built.
-        step: optimizer steps done.
+        step: optimizer steps done, those included that were left out for an overflow.
         micro_step: training passes of the model done.
         epoch: epochs done.
         skipped: 0-dim, whether the optimizer left out this step for an overflow; None where that

@@ -11,6 +11,7 @@ from typing import Any, Self
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from imbalance_lens.errors import CheckpointError
 from imbalance_lens.lens import Lens
 
 from ._batches import TrainingLoader
@@ -62,7 +63,7 @@ class Books:
     batches_done: int = field(default=0, init=False)
     best_epoch: int | None = field(default=None, init=False)
     best_value: float = field(default=float("-inf"), init=False)
-    _best: dict[str, Tensor] = field(default_factory=dict, init=False)
+    _best: dict[str, Tensor] | None = field(default=None, init=False)
     _epoch_start: dict[str, Any] = field(default_factory=dict, init=False)
     _after_skip: dict[str, Any] | None = field(default=None, init=False)
     _steps: int = field(default=0, init=False)
@@ -102,7 +103,12 @@ class Books:
             set_random_states(books["random"])
             self.loader.set_state(books["loader"])
         if self.keep_best and self.best_epoch is not None:
-            self._best = self.checkpoints.load_best() or {}
+            self._best = self.checkpoints.load_best()
+            if self._best is None:
+                raise CheckpointError(
+                    f"{self.checkpoints.folder} holds no weights of the best epoch so far, "
+                    f"{self.best_epoch + 1}. Pass keep='last', or start anew with resume=False."
+                )
 
     def start_epoch(self) -> bool:
         """Begin an epoch; say whether it is begun for the first time."""
@@ -150,8 +156,15 @@ class Books:
             self._begun = time.perf_counter()
             self._keep()
 
-    def close_epoch(self) -> bool:
-        """Validate, record, keep the state; say whether the training is to stop here."""
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last epochs were no better than the best one."""
+        if self.patience is None or self.best_epoch is None or self.batches_done:
+            return False
+        return self.treatment.run.epoch - 1 - self.best_epoch >= self.patience
+
+    def close_epoch(self) -> None:
+        """Validate, record, keep the state."""
         self._seconds += time.perf_counter() - self._begun
         numbers: dict[str, tuple[Quantity, Any]] = {
             "learning_rate": (LEARNING_RATE, float(self.plan.optimizer.param_groups[0]["lr"])),
@@ -176,13 +189,10 @@ class Books:
         self.batches_done, self._examples, self._seconds = 0, 0, 0.0
         if self.checkpoints is not None:
             self._keep()
-        last = self.treatment.run.epoch - 1
-        best = self.best_epoch
-        return self.patience is not None and best is not None and last - best >= self.patience
 
     def end(self) -> None:
         """Give the model the weights of its best epoch, where that is wanted."""
-        if self.keep_best and self._best:
+        if self._best is not None:
             TrainingState(self.treatment, self.plan).load_weights(self._best)
 
     def _judge(self, measured: dict[str, Any]) -> None:

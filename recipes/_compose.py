@@ -30,7 +30,9 @@ def chosen_recipes(
         UnknownNameError: no recipe of a name, or no named recipe with such a setting.
         SettingError: a name twice, a value that is not allowed, or no recipe at all.
     """
-    chosen = [choice] if isinstance(choice, str | Recipe) else list(choice)
+    chosen = (
+        list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
+    )
     if not chosen:
         raise SettingError(f"Name at least one recipe; 'none' trains plainly. Known: {_known()}.")
     classes = {name: get(name) for name in chosen if isinstance(name, str)}

@@ -89,6 +89,13 @@ def shared_seed(seed: int | None) -> int:
     return values[0]
 
 
+def same_on_all_ranks_(tensors: Iterable[Tensor]) -> None:
+    """Put the values of the first rank in place of all others'; each rank has to call this."""
+    if _many():
+        for tensor in tensors:
+            distributed.broadcast(tensor.detach(), src=0)
+
+
 def average_gradients_(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Put the mean over all ranks in place of each gradient.
 

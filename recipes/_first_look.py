@@ -15,6 +15,7 @@ from imbalance_lens.anatomy.sites import Target, Wiring
 from imbalance_lens.batches import bind, device_of
 
 from ._base import Run, Want
+from ._distributed import same_on_all_ranks_
 from ._heads import UnimodalHeads
 from ._scores import Scorer, scorer_for
 
@@ -77,6 +78,8 @@ def first_look(
             run.heads = UnimodalHeads.given(heads, run.modalities).to(device)
         elif Want.HEADS in wants or readout == "heads":
             run.heads = UnimodalHeads.linear(replay.features, classes).to(device)
+        if run.heads is not None:
+            same_on_all_ranks_(run.heads.state_dict().values())
         if {Want.SCORES, Want.SCORES_BEFORE_FUSION} & set(wants):
             if Want.HEAD_SCORES in wants and readout == "auto":
                 readout = "heads"

@@ -47,6 +47,8 @@ def fit(
         stack.enter_context(books)
         books.resume()
         for epoch in range(run.epoch, plan.epochs):
+            if books.out_of_patience:
+                break
             model.train()
             if books.start_epoch():
                 treatment.start_epoch()  # on_epoch_start
@@ -83,8 +85,7 @@ def fit(
                 books.close_step(len(micro_batches), examples, vigil)
             vigil.check()
             treatment.close_epoch()  # on_epoch_end
-            if books.close_epoch():
-                break
+            books.close_epoch()
         books.end()
 
 

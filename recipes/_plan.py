@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imbalance_lens import checks
 from imbalance_lens.errors import SettingError
@@ -133,8 +134,15 @@ def optimizer_for(
     if wanted is None:
         return torch.optim.SGD([*own, *others], lr=1e-3, momentum=0.9, weight_decay=1e-4)
     if isinstance(wanted, Optimizer):
-        if others:
-            wanted.add_param_group({"params": others})
+        known = {p for group in wanted.param_groups for p in group["params"]}
+        if own and known.isdisjoint(own):
+            raise SettingError(
+                "The optimizer has no trainable parameter of this model. Make it of "
+                "model.parameters(), or pass a function that makes one, such as "
+                "functools.partial(torch.optim.SGD, lr=0.01)."
+            )
+        if new := [parameter for parameter in others if parameter not in known]:
+            wanted.add_param_group({"params": new})
         return wanted
     made = wanted([*own, *others]) if callable(wanted) else wanted
     if not isinstance(made, Optimizer):
@@ -145,11 +153,20 @@ def optimizer_for(
     return made
 
 
-def scheduler_for(wanted: MakeScheduler | None, optimizer: Optimizer) -> Any:
+def scheduler_for(
+    wanted: MakeScheduler | None, optimizer: Optimizer, *, by: str, validated: bool
+) -> Any:
     """Return the scheduler that a function makes for the optimizer; None for none.
 
+    Args:
+        wanted: the function.
+        optimizer: of the training.
+        by: "epoch" or "step": after what it is to step.
+        validated: whether there is a validation loss.
+
     Raises:
-        SettingError: what was made is no scheduler.
+        SettingError: what was made is no scheduler, is one of another optimizer, or needs a
+            validation loss where there is none.
     """
     if wanted is None:
         return None
@@ -158,5 +175,15 @@ def scheduler_for(wanted: MakeScheduler | None, optimizer: Optimizer) -> Any:
         raise SettingError(
             f"scheduler gave a {type(made).__name__}. Pass a scheduler, or a function that makes "
             "one for an optimizer, such as functools.partial(StepLR, step_size=70)."
+        )
+    if getattr(made, "optimizer", optimizer) is not optimizer:
+        raise SettingError(
+            "The scheduler is of another optimizer than the one that trains. Pass a function of "
+            "the optimizer, such as functools.partial(StepLR, step_size=70)."
+        )
+    if isinstance(made, ReduceLROnPlateau) and not (validated and by == "epoch"):
+        raise SettingError(
+            "ReduceLROnPlateau follows the validation loss. Pass val_loader= and "
+            "schedule_by='epoch'."
         )
     return made

@@ -20,8 +20,10 @@ from imbalance_lens.anatomy.staging import TrainingPass
 from imbalance_lens.errors import SettingError
 from imbalance_lens.trees import clone
 
+from ._base import Run, Seen
 from ._distributed import sum_over_ranks
 from ._heads import UnimodalHeads
+from ._history import ERROR, RATIO, SCORE
 
 READOUTS = ("auto", "linear_split", "heads", "zero_out")
 
@@ -186,6 +188,14 @@ def summed_scores(
     if regression:
         return {name: _squared_error(given, labels).sum() for name, given in logits.items()}
     return {name: formulas.label_confidence(given, labels).sum() for name, given in logits.items()}
+
+
+def record_scores(run: Run, seen: Seen) -> None:
+    """Write a step's mean scores, and for classes their ratios, into the history."""
+    means = {name: score / seen.examples for name, score in seen.scores.items()}
+    run.record(ERROR if run.regression else SCORE, means)
+    if not run.regression:
+        run.record(RATIO, formulas.discrepancy_ratio(seen.scores))
 
 
 def _squared_error(given: Tensor, labels: Tensor) -> Tensor:

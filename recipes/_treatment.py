@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from imbalance_lens import formulas
 from imbalance_lens.anatomy import Anatomy
 from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.anatomy.staging import Compile, Staging, TrainingPass
@@ -26,8 +25,8 @@ from ._base import Recipe, Run, Seen, Want, acts_on
 from ._compose import warn_of_clashes
 from ._distributed import average_gradients_, shared_seed
 from ._first_look import FirstLook, first_look
-from ._history import ERROR, RATIO, SCORE, History
-from ._scores import StepScores
+from ._history import History
+from ._scores import StepScores, record_scores
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Gets logits (batch, classes) and labels; gives the mean loss of the batch, a scalar."""
@@ -40,9 +39,9 @@ class Treatment:
     `gradients` once per optimizer step between backward (and `unscale_`) and clipping, and
     `close_epoch`. The bundled loop does nothing else.
 
-    Used as a context manager: what was attached is gone afterwards. Cost: nothing for a recipe
-    that neither reads scores nor trains heads; otherwise a copy of the encoders' outputs, and for
-    scores one product with the head's weights, or M + 1 passes of a head that is not linear.
+    A context manager: what was attached is gone afterwards. Cost: nothing for a recipe that reads
+    no scores and trains no heads; otherwise a copy of the encoders' outputs, and for scores one
+    product with the head's weights, or M + 1 passes of a head that is not linear.
 
     Attributes:
         run: what the recipes see.
@@ -86,6 +85,8 @@ class Treatment:
         self._staging: Staging | None = None
         self.run._record = self.history.record
         self._last: Seen | None = None
+        self._begun = 0
+        self._ended = False
         try:
             for recipe in recipes:
                 self._attached.callback(recipe.on_fit_end, self.run)
@@ -101,11 +102,16 @@ class Treatment:
             raise
 
     def __enter__(self) -> Self:
+        if self._ended:
+            raise NotAttachedError(
+                "These recipes have given back what they prepared. Attach them anew."
+            )
         if self._staging is not None:
             self._attached.enter_context(self._staging.attached())
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._ended = True
         self._attached.close()
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -134,6 +140,7 @@ class Treatment:
             inputs, labels = recipe.on_batch(self.run, inputs, labels)
         self._labels = labels
         self._scores.of_pass = {}
+        self.run.step = self._begun
         return inputs, labels
 
     def loss(self, loss: Tensor) -> Tensor:
@@ -145,10 +152,10 @@ class Treatment:
         Raises:
             NotAttachedError: the model was not run on the batch, or not in train mode.
         """
-        seen_pass = self._staging.last if self._staging is not None else None
         if self._staging is None:
             self.run.micro_step += 1
             return loss
+        seen_pass = self._staging.last
         if seen_pass is None or self._labels is None:
             raise NotAttachedError(
                 "No training pass was seen since the last call. Call remedy.batch(inputs, labels), "
@@ -157,7 +164,7 @@ class Treatment:
         self._staging.last = None
         features = self._features(seen_pass)
         labels = self._labels.to(next(iter(features.values())).device, non_blocking=True)
-        own = {} if self.run.heads is None else self._head_logits(features)
+        own = self._head_logits(features)
         seen = Seen(
             labels=labels,
             logits=self.logits_of(seen_pass.output),
@@ -185,15 +192,16 @@ class Treatment:
         """
         self._listen(optimizer)
         self.history.step()
+        self._begun += 1
         if self._staging is None:
             return
-        average_gradients_(self.parameters())
         if self._last is None:
             raise NotAttachedError("Call remedy.loss(loss) before remedy.gradients(optimizer).")
+        average_gradients_(self.parameters())
         scores, examples = self._scores.take()
-        seen = replace(self._last, scores=scores, examples=examples)
+        seen, self._last = replace(self._last, scores=scores, examples=examples), None
         if scores:
-            self._record(seen)
+            record_scores(self.run, seen)
         for recipe in self._acting("on_gradients"):
             recipe.on_gradients(self.run, seen)
 
@@ -219,6 +227,7 @@ class Treatment:
             recipe.load_state_dict(state["recipes"][recipe.name])
         self.run.generator.set_state(state["generator"])
         self.run.step, self.run.micro_step = state["step"], state["micro_step"]
+        self._begun = self.run.step
         self.run.epoch = state["epoch"]
 
     def _stage(self, first: FirstLook, compiled: Compile | None) -> None:
@@ -271,12 +280,6 @@ class Treatment:
             features = {name: tensor.detach() for name, tensor in features.items()}
         return self.run.heads(features)
 
-    def _record(self, seen: Seen) -> None:
-        means = {name: score / seen.examples for name, score in seen.scores.items()}
-        self.run.record(ERROR if self.run.regression else SCORE, means)
-        if not self.run.regression:
-            self.run.record(RATIO, formulas.discrepancy_ratio(seen.scores))
-
     def _listen(self, optimizer: Optimizer) -> None:
         if self._listened is optimizer:
             return
@@ -289,4 +292,4 @@ class Treatment:
         self.run.skipped = skipped
         for recipe in reversed(list(self._acting("on_step_end"))):
             recipe.on_step_end(self.run)
-        self.run.step += 1
+        self.run.step = self._begun

@@ -73,7 +73,6 @@ class Staging:
         self._edit = edit
         self._between = between
         self._compiled = compiled
-        self._answers: dict[Target, Callable[..., Any]] = {}
         self._now: TrainingPass | None = None
         self._asked: dict[Target, int] | None = None
         self.last: TrainingPass | None = None
@@ -82,17 +81,14 @@ class Staging:
     def attached(self) -> Iterator[None]:
         """See every training pass inside the block."""
         with ExitStack() as stack:
-            for target in self._wiring.claims:
-                function = getattr(target.owner, target.method)
-                if self._compiled is not None:
-                    function = self._compiled(function)
-                self._answers[target] = partial(self._at_target, target, function)
-                stack.enter_context(patched(target.owner, target.method, self._answers[target]))
+            if self._compiled is not None:
+                for _, owner, method in self._wiring.claims:
+                    function = self._compiled(getattr(owner, method))
+                    stack.enter_context(patched(owner, method, function))
             forward = partial(self._forward, self._model.forward)
             stack.enter_context(patched(self._model, "forward", forward))
             yield
         self.last = None
-        self._answers.clear()
 
     def signals(self, seen: TrainingPass) -> dict[str, tuple[Tensor, ...]]:
         """Return each modality's features, all floating-point tensors of all its sites."""
@@ -114,25 +110,33 @@ class Staging:
         seen = TrainingPass(Call.of(self._model, args, kwargs), self._wiring.claims)
         self._now, self._asked = seen, None
         try:
-            if self._between is not None:
-                self._run_encoders(original, args, kwargs)
-                self._between(seen)
-                self._asked = dict.fromkeys(self._wiring.claims, 0)
-            args, kwargs = self._with_edited_inputs(args, kwargs)
-            seen.output = original(*args, **kwargs)
+            with self._at_targets():
+                if self._between is not None:
+                    self._run_encoders(original, args, kwargs)
+                    self._between(seen)
+                    self._asked = dict.fromkeys(self._wiring.claims, 0)
+                args, kwargs = self._with_edited_inputs(args, kwargs)
+                seen.output = original(*args, **kwargs)
         finally:
             self._now, self._asked = None, None
         self.last = seen
         return seen.output
 
+    @contextmanager
+    def _at_targets(self) -> Iterator[None]:
+        # Before whoever else listens in this pass, who so hears each encoder once and unedited.
+        with ExitStack() as stack:
+            for target in self._wiring.claims:
+                function = getattr(target.owner, target.method)
+                answer = partial(self._at_target, target, function)
+                stack.enter_context(patched(target.owner, target.method, answer))
+            yield
+
     def _run_encoders(self, original: Callable[..., Any], args: tuple, kwargs: dict) -> None:
         if not self._calls:
             return
         try:
-            with ExitStack() as stack:  # whoever else listens to the encoders hears them once
-                for target, answer in self._answers.items():
-                    stack.enter_context(patched(target.owner, target.method, answer))
-                original(*args, **kwargs)
+            original(*args, **kwargs)
         except _EncodersDoneError:
             return
         for target, calls in self._seen().recorded.calls.items():
