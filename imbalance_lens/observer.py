@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from . import checks
@@ -109,7 +108,7 @@ class Observer:
         self.probes = dict(probes)
         self._heads = heads
         self._classes = 0
-        self._rests: list[Tensor] = []
+        self._rest: Tensor | None = None
         self.skipped: dict[str, str] = {}
         self.readout: Readout | None = None
         self.examples = 0
@@ -187,7 +186,7 @@ class Observer:
     @property
     def notes(self) -> list[str]:
         """What the batches after the first have shown to be otherwise than it did."""
-        worst = float(torch.stack(self._rests).nan_to_num().max()) if self._rests else 0.0
+        worst = 0.0 if self._rest is None else float(self._rest)
         if worst <= ADDITIVE:
             return []
         return [
@@ -222,7 +221,8 @@ class Observer:
             if self.readout.kind == "linear_split":
                 parts = sum(given["modality_logits"].values())
                 rest = (replay.logits_all - parts).detach().norm() / replay.logits_all.norm()
-                self._rests.append(rest)
+                rest = rest.nan_to_num()
+                self._rest = rest if self._rest is None else self._rest.maximum(rest)
         if Need.FEATURES in needs:
             given["features"] = _detached(replay.features)
         if Need.COALITIONS in needs:

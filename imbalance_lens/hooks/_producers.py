@@ -82,9 +82,10 @@ class Producers:
     @contextmanager
     def following(self, model: nn.Module) -> Iterator[None]:
         """Keep track of which module is running, and of what modules return."""
-        holders = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+        modules = list(model.named_modules())
+        holders = Counter(id(p) for _, module in modules for p in module._parameters.values())
         with ExitStack() as stack:
-            for path, module in model.named_modules():
+            for path, module in modules:
                 as_made = "forward" not in vars(module)
                 if as_made and type(module) in _KNOWN_BY_WEIGHT and _alone(module, holders):
                     self._by_weight[id(module._parameters["weight"])] = path
