@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._history import Quantity
     from ._logs import to_csv, to_tensorboard
     from ._registry import add, describe, get, names
+    from ._suggest import suggest
     from ._treatment import Treatment
 
 # torchtune installs a `recipes` too; `imbalance_lens.shadow` tells ours by the next line.
@@ -39,6 +40,7 @@ _HOME = {
     "describe": "._registry",
     "get": "._registry",
     "names": "._registry",
+    "suggest": "._suggest",
     "Treatment": "._treatment",
 }
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "describe",
     "get",
     "names",
+    "suggest",
     "to_csv",
     "to_tensorboard",
 ]

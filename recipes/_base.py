@@ -33,6 +33,7 @@ class Card:
         needs: what of model and data is needed, in words.
         defaults: where the default settings come from.
         deviations: where this differs from the paper or from the authors' code, and why.
+        rests_on: probes that have to answer for what the recipe acts on.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Card:
     needs: str
     defaults: str
     deviations: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
 
 
 TOUCHES = ("parameters", "features", "loss", "encoder gradients", "encoder updates")
