@@ -122,7 +122,9 @@ class Calibration(Probe):
         return values.astype(np.int64) if units == "example" else values
 
     def _head(self, name: str) -> Reliability:
-        return self._heads.setdefault(name, Reliability(self.bins))
+        if name not in self._heads:
+            self._heads[name] = Reliability(self.bins)
+        return self._heads[name]
 
 
 PROBE = Calibration
