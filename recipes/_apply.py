@@ -190,6 +190,7 @@ def apply(
             loss=loss,
             seed=seed,
             compiled=torch.compile if compile else None,
+            data=training,
         )
         with closed_on_error(treatment):
             made = optimizer_for(optimizer, inner, treatment.parameters())
@@ -208,6 +209,7 @@ def apply(
                 clip_norm=clip_norm,
                 channels_last=channels_last,
             )
+            treatment.run.plan = plan
             books = Books(
                 treatment,
                 training,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,10 @@ from imbalance_lens.anatomy.linear_fusion import LinearFusion
 
 from ._heads import UnimodalHeads
 from ._history import Quantity
+
+if TYPE_CHECKING:
+    from ._batches import TrainingLoader
+    from ._plan import Plan
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,11 @@ class Run:
         step: optimizer steps done, those included that were left out for an overflow.
         micro_step: training passes of the model done.
         epoch: epochs done.
+        logits_of: gets the logits (batch, classes) out of what the model returns; set when the
+            model has been looked at, after `on_fit_start`.
+        data: the examples of the bundled loop; None in a loop of one's own.
+        plan: how the bundled loop trains; None before the optimizer is built, and in a loop of
+            one's own.
         skipped: 0-dim, whether the optimizer left out this step for an overflow; None where that
             cannot be, or where the step's end is not reached then.
     """
@@ -123,8 +132,14 @@ class Run:
     step: int = 0
     micro_step: int = 0
     epoch: int = 0
+    logits_of: Callable[[Any], Tensor] = field(default=lambda output: output, repr=False)
+    data: TrainingLoader | None = field(default=None, repr=False)
+    plan: Plan | None = field(default=None, repr=False)
     skipped: Tensor | None = None
     _record: Callable[[Quantity, Mapping[str, Tensor]], None] = field(
+        default=lambda *_: None, repr=False
+    )
+    _record_epoch: Callable[[Quantity, Mapping[str, float]], None] = field(
         default=lambda *_: None, repr=False
     )
     _own: dict[str, list[nn.Parameter]] = field(default_factory=dict, repr=False)
@@ -144,6 +159,10 @@ class Run:
     def record(self, quantity: Quantity, values: Mapping[str, Tensor]) -> None:
         """Write one scalar per modality into the history of this step; stays on the device."""
         self._record(quantity, values)
+
+    def record_epoch(self, quantity: Quantity, values: Mapping[str, float]) -> None:
+        """Write one number per modality, or head, into the history of this epoch."""
+        self._record_epoch(quantity, values)
 
     def unless_skipped(self, new: Tensor, old: Tensor) -> Tensor:
         """Return `new`, or `old` where the optimizer left out the step."""

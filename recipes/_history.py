@@ -27,6 +27,8 @@ class Quantity:
     formula: str
     per_rank: bool = False
     """Whether every rank records its own, so that the mean over ranks is meant."""
+    over: str = "modality"
+    """Over what one that has several values goes: "modality", or "head" for the joint one too."""
 
 
 SCORE = Quantity(
@@ -74,32 +76,41 @@ class History:
     """
 
     def __init__(self, modalities: Iterable[str]) -> None:
-        self._modalities = tuple(modalities)
+        own = tuple(modalities)
+        self._names = {"modality": own, "head": (*own, schema.JOINT)}
         self._quantities: dict[str, Quantity] = {}
         self._open: list[dict[str, Tensor]] = []
         self._steps: dict[str, Tensor] = {}
         self._epochs: list[dict[str, Any]] = []
         self._step_epochs: list[int] = []
+        self._of_epoch: dict[str, list[float]] = {}
 
     def step(self) -> None:
         """Begin a step; what is recorded from now on is its own."""
         self._open.append({})
 
     def record(self, quantity: Quantity, values: Mapping[str, Tensor] | Tensor) -> None:
-        """Record one scalar, or one scalar per modality, of the step that has begun."""
+        """Record one scalar, or one per modality or head, of the step that has begun."""
         if not self._open:
             self.step()
         if not isinstance(values, Tensor):
-            values = torch.stack([values[name].detach().float() for name in self._modalities])
+            names = self._names[quantity.over]
+            values = torch.stack([values[name].detach().float() for name in names])
         self._quantities[quantity.name] = quantity
         self._open[-1][quantity.name] = values.detach()
+
+    def record_epoch(self, quantity: Quantity, values: Mapping[str, float]) -> None:
+        """Record one number per modality or head of the epoch that is under way."""
+        self._quantities[quantity.name] = quantity
+        self._of_epoch[quantity.name] = [values[name] for name in self._names[quantity.over]]
 
     def close_epoch(self, numbers: Mapping[str, tuple[Quantity, Any]]) -> None:
         """Move the epoch's steps to the host, and add numbers of the epoch as a whole."""
         self.flush()
         for quantity, _ in numbers.values():
             self._quantities[quantity.name] = quantity
-        self._epochs.append({name: value for name, (_, value) in numbers.items()})
+        self._epochs.append({name: value for name, (_, value) in numbers.items()} | self._of_epoch)
+        self._of_epoch = {}
 
     def flush(self) -> None:
         """Move the steps recorded so far to the host; waits for the device and all ranks."""
@@ -136,17 +147,19 @@ class History:
         flat: dict[str, float] = {}
         for name, value in numbers.items():
             if isinstance(value, list):
-                flat |= {f"{name}/{m}": v for m, v in zip(self._modalities, value, strict=True)}
+                names = self._names[self._quantities[name].over]
+                flat |= {f"{name}/{of}": v for of, v in zip(names, value, strict=True)}
             else:
                 flat[name] = value
         return flat
 
     def dataset(self, settings: Mapping[str, Any]) -> xr.Dataset:
-        """Return everything recorded, over `step`, `epoch` and `modality`."""
+        """Return everything recorded, over `step`, `epoch`, `modality` and, if need be, `head`."""
         self.flush()
         variables, by_epoch = {}, {}
         for name, values in self._steps.items():
-            dims = ("step",) if values.ndim == 1 else ("step", "modality")
+            several = self._quantities[name].over
+            dims = ("step",) if values.ndim == 1 else ("step", several)
             variables[f"step_{name}"] = self._variable(name, dims, values.numpy())
         for name in {name: None for numbers in self._epochs for name in numbers}:
             by_epoch[name] = [numbers.get(name) for numbers in self._epochs]
@@ -154,14 +167,16 @@ class History:
             width = next(len(v) if isinstance(v, list) else 0 for v in column if v is not None)
             missing = [float("nan")] * width if width else float("nan")
             rows = torch.tensor([missing if v is None else v for v in column], dtype=torch.float64)
-            dims = ("epoch", "modality") if width else ("epoch",)
+            dims = ("epoch", self._quantities[name].over) if width else ("epoch",)
             variables[name] = self._variable(name, dims, rows.numpy())
-        coords = {
+        coords: dict[str, Any] = {
             "step": list(range(len(self._step_epochs))),
             "epoch": list(range(len(self._epochs))),
-            "modality": list(self._modalities),
+            "modality": list(self._names["modality"]),
             "step_epoch": ("step", self._step_epochs),
         }
+        if any("head" in variable.dims for variable in variables.values()):
+            coords["head"] = list(self._names["head"])
         return schema.dataset(variables, coords, settings=dict(settings))
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,6 +187,7 @@ class History:
             "steps": dict(self._steps),
             "epochs": list(self._epochs),
             "step_epochs": list(self._step_epochs),
+            "of_epoch": dict(self._of_epoch),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,6 +196,7 @@ class History:
         self._steps = dict(state["steps"])
         self._epochs = list(state["epochs"])
         self._step_epochs = list(state["step_epochs"])
+        self._of_epoch = dict(state["of_epoch"])
         self._open = []
 
     def _variable(self, name: str, dims: tuple[str, ...], values: Any) -> xr.Variable:

@@ -22,6 +22,7 @@ from imbalance_lens.passes import who_is_who
 
 from . import _tasks as tasks
 from ._base import Recipe, Run, Seen, Want, acts_on
+from ._batches import TrainingLoader
 from ._compose import warn_of_clashes
 from ._distributed import average_gradients_, shared_seed
 from ._first_look import FirstLook, first_look
@@ -64,6 +65,7 @@ class Treatment:
         loss: Loss | None = None,
         seed: int | None = None,
         compiled: Compile | None = None,
+        data: TrainingLoader | None = None,
     ) -> None:
         if is_compiled(model):
             raise NotAttachedError(
@@ -76,7 +78,7 @@ class Treatment:
         inner = unwrap(model)
         generator = torch.Generator(device_of(inner)).manual_seed(shared_seed(seed))
         who = who_is_who(inner, anatomy, inputs)
-        self.run = Run(inner, who, generator, loss=loss or tasks.default_loss)
+        self.run = Run(inner, who, generator, loss=loss or tasks.default_loss, data=data)
         self.history = History(who.modalities)
         self._wants = {want for recipe in recipes for want in recipe.wants()}
         self._attached = ExitStack()
@@ -84,6 +86,7 @@ class Treatment:
         self._listened: Optimizer | None = None
         self._staging: Staging | None = None
         self.run._record = self.history.record
+        self.run._record_epoch = self.history.record_epoch
         self._last: Seen | None = None
         self._begun = 0
         self._ended = False
@@ -95,6 +98,7 @@ class Treatment:
                 self.run, self._wants, inputs, heads=heads, readout=readout, logits=logits
             )
             self.logits_of, self.classes = first.logits_of, first.classes
+            self.run.logits_of = first.logits_of
             self._scores, self.readout = StepScores(first.scorer), first.readout
             self._stage(first, compiled)
         except BaseException:
