@@ -23,7 +23,7 @@ from ._plan import Plan
 from ._state import TrainingState
 from ._treatment import Treatment
 from ._validation import Validation
-from ._vigil import Vigil
+from ._vigil import Vigil, check_weights
 
 
 @dataclass
@@ -216,6 +216,7 @@ class Books:
             scheduler.step()
 
     def _keep(self) -> None:
+        check_weights(self.plan.parameters, self.treatment.run.step)
         books = {
             "batches_done": self.batches_done,
             "best_epoch": self.best_epoch,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from imbalance_lens import formulas
+from imbalance_lens import checks, formulas
 from imbalance_lens.batches import bind, check_labels
 from imbalance_lens.trees import map_tensors
 
@@ -63,7 +63,7 @@ def fit(
                     with _synchronized(model, last):
                         with plan.autocast():
                             output = _called(model, run.model, inputs, plan)  # on_features
-                            logits = treatment.logits_of(output)
+                            logits = _judged(treatment.logits_of(output), labels)
                             loss = treatment.loss(run.loss(logits, labels))  # on_loss
                         share = len(labels) / examples
                         scaler.scale(loss if share == 1 else loss * share).backward()
@@ -111,6 +111,12 @@ def _called(model: nn.Module, inner: nn.Module, inputs: Any, plan: Plan) -> Any:
 def _channels_last(tensor: Tensor) -> Tensor:
     is_image = tensor.ndim == 4 and tensor.is_floating_point()
     return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
+
+
+def _judged(logits: Tensor, labels: Tensor) -> Tensor:
+    if classifies(labels):
+        checks.logits_and_labels(logits, labels)
+    return logits
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from imbalance_lens.errors import TrainingError
 
+_ADVICE = "Lower the learning rate, pass clip_norm=, or look for NaN in the data."
+
 EVERY = 50
 """Steps between two looks at an accelerator's losses; a CPU's are looked at in every step."""
+
+
+def check_weights(parameters: Iterable[Tensor], step: int) -> None:
+    """Complain about weights that are not worth keeping; waits for the device.
+
+    The loss of the step that breaks them may still be a number.
+
+    Raises:
+        TrainingError: one is no longer a number.
+    """
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise TrainingError(
+            f"After {step} steps, weights are NaN or infinite; checkpoints written before are "
+            f"kept. {_ADVICE}"
+        )
 
 
 class Vigil:
@@ -54,6 +71,5 @@ class Vigil:
         if first >= 0:
             raise TrainingError(
                 f"The loss is NaN or infinite at step {first} of this run; checkpoints written "
-                "before are kept. Lower the learning rate, pass clip_norm=, or look for NaN in "
-                "the data."
+                f"before are kept. {_ADVICE}"
             )
