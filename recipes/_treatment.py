@@ -16,7 +16,7 @@ from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.anatomy.staging import Compile, Staging, TrainingPass
 from imbalance_lens.batches import device_of
 from imbalance_lens.errors import NotAttachedError, SettingError
-from imbalance_lens.hooks.optimizers import after_step
+from imbalance_lens.hooks.optimizers import after_step, unwrap_optimizer
 from imbalance_lens.hooks.wrappers import is_compiled, unwrap
 from imbalance_lens.passes import who_is_who
 
@@ -26,6 +26,7 @@ from ._batches import TrainingLoader
 from ._compose import warn_of_clashes
 from ._distributed import average_gradients_, shared_seed
 from ._first_look import FirstLook, first_look
+from ._groups import check_joined, groups_of
 from ._history import History
 from ._scores import StepScores, record_scores
 
@@ -50,6 +51,7 @@ class Treatment:
         readout: how unimodal scores are read; "" where none are.
         logits_of: gets the logits out of what the model returns.
         classes: how many logits there are per example.
+        parameter_groups: what recipes have made or want treated apart, for the optimizer.
     """
 
     def __init__(
@@ -88,12 +90,13 @@ class Treatment:
         self.run._record = self.history.record
         self.run._record_epoch = self.history.record_epoch
         self._last: Seen | None = None
-        self._begun = 0
-        self._ended = False
+        self._begun, self._ended = 0, False
+        before = list(inner.parameters())
         try:
             for recipe in recipes:
                 self._attached.callback(recipe.on_fit_end, self.run)
                 recipe.on_fit_start(self.run)
+            self.parameter_groups = groups_of(recipes, self.run, model, before)
             first = first_look(
                 self.run, self._wants, inputs, heads=heads, readout=readout, logits=logits
             )
@@ -192,9 +195,9 @@ class Treatment:
         """Let the recipes change the gradients of an optimizer step; before clipping.
 
         Args:
-            optimizer: the one that is about to step.
+            optimizer: the one that is about to step, also as Accelerate wraps it.
         """
-        self._listen(optimizer)
+        self._listen(unwrap_optimizer(optimizer))
         self.history.step()
         self._begun += 1
         if self._staging is None:
@@ -289,6 +292,7 @@ class Treatment:
             return
         if self._listened is not None:
             raise SettingError("The recipes watch another optimizer already. Use one for all.")
+        check_joined(optimizer, self.parameter_groups)
         self._listened = self.run.optimizer = optimizer
         self._attached.callback(after_step(optimizer, self._stepped).remove)
 

@@ -23,3 +23,17 @@ def after_step(optimizer: Optimizer, listener: Callable[[Tensor | None], None]) 
         listener(None if found is None else found.squeeze() > 0)
 
     return optimizer.register_step_post_hook(hook)
+
+
+def unwrap_optimizer(optimizer: Any) -> Optimizer:
+    """Return the optimizer that makes the steps, inside what Accelerate or Lightning put around it.
+
+    Example:
+        >>> import torch
+        >>> plain = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))])
+        >>> unwrap_optimizer(plain) is plain
+        True
+    """
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
