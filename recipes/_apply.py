@@ -193,7 +193,9 @@ def apply(
             data=training,
         )
         with closed_on_error(treatment):
-            made = optimizer_for(optimizer, inner, treatment.parameters())
+            made = optimizer_for(
+                optimizer, inner, treatment.parameters(), treatment.parameter_groups
+            )
             plan = Plan(
                 epochs=epochs,
                 device=where,

@@ -213,6 +213,13 @@ class Recipe:
         """Return the values of the init fields."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
+    def parameter_groups(self, run: Run) -> list[dict[str, Any]]:
+        """Return what the optimizer is to treat apart, such as parameters that are new.
+
+        Asked once, after `on_fit_start`; the groups are as `Optimizer.add_param_group` takes them.
+        """
+        return []
+
     def on_fit_start(self, run: Run) -> None:
         """Prepare the model; called before the optimizer is built."""
 

@@ -17,6 +17,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from imbalance_lens import checks
 from imbalance_lens.errors import SettingError
 
+from ._groups import Groups, held, join_
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -112,6 +114,7 @@ def optimizer_for(
     wanted: Optimizer | MakeOptimizer | None,
     model: nn.Module,
     beside: Iterable[nn.Parameter],
+    groups: Groups = (),
 ) -> Optimizer:
     """Return an optimizer over the trainable parameters of the model and those beside it.
 
@@ -121,35 +124,37 @@ def optimizer_for(
             0.9 and weight decay 0.0001, the setting of Wei et al. (TPAMI 2024).
         model: in training.
         beside: parameters of unimodal heads.
+        groups: what recipes want treated apart; added as groups of their own.
 
     Raises:
         SettingError: neither of these, or nothing to train.
     """
-    own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    apart = held(groups)
+    own = [p for p in model.parameters() if p.requires_grad and p not in apart]
     others = list(beside)
     if not own and not others:
         raise SettingError(
             "No parameter of the model is trainable. Set requires_grad on some of them."
         )
-    if wanted is None:
-        return torch.optim.SGD([*own, *others], lr=1e-3, momentum=0.9, weight_decay=1e-4)
     if isinstance(wanted, Optimizer):
-        known = {p for group in wanted.param_groups for p in group["params"]}
-        if own and known.isdisjoint(own):
+        if own and held(wanted.param_groups).isdisjoint(own):
             raise SettingError(
                 "The optimizer has no trainable parameter of this model. Make it of "
                 "model.parameters(), or pass a function that makes one, such as "
                 "functools.partial(torch.optim.SGD, lr=0.01)."
             )
-        if new := [parameter for parameter in others if parameter not in known]:
-            wanted.add_param_group({"params": new})
+        join_(wanted, [{"params": others}, *groups])
         return wanted
-    made = wanted([*own, *others]) if callable(wanted) else wanted
+    if wanted is None:
+        made = torch.optim.SGD([*own, *others], lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    else:
+        made = wanted([*own, *others]) if callable(wanted) else wanted
     if not isinstance(made, Optimizer):
         raise SettingError(
             f"optimizer gave a {type(made).__name__}. Pass an Optimizer, or a function that makes "
             "one, such as functools.partial(torch.optim.SGD, lr=0.01)."
         )
+    join_(made, groups)
     return made
 
 

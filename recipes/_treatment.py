@@ -16,7 +16,7 @@ from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.anatomy.staging import Compile, Staging, TrainingPass
 from imbalance_lens.batches import device_of
 from imbalance_lens.errors import NotAttachedError, SettingError
-from imbalance_lens.hooks.optimizers import after_step, unwrap_optimizer
+from imbalance_lens.hooks.optimizers import after_step
 from imbalance_lens.hooks.wrappers import is_compiled, unwrap
 from imbalance_lens.passes import who_is_who
 
@@ -195,9 +195,9 @@ class Treatment:
         """Let the recipes change the gradients of an optimizer step; before clipping.
 
         Args:
-            optimizer: the one that is about to step, also as Accelerate wraps it.
+            optimizer: the one that is about to step.
         """
-        self._listen(unwrap_optimizer(optimizer))
+        self._listen(optimizer)
         self.history.step()
         self._begun += 1
         if self._staging is None:
@@ -233,9 +233,8 @@ class Treatment:
         for recipe in self.recipes:
             recipe.load_state_dict(state["recipes"][recipe.name])
         self.run.generator.set_state(state["generator"])
-        self.run.step, self.run.micro_step = state["step"], state["micro_step"]
-        self._begun = self.run.step
-        self.run.epoch = state["epoch"]
+        self._begun = self.run.step = state["step"]
+        self.run.micro_step, self.run.epoch = state["micro_step"], state["epoch"]
 
     def _stage(self, first: FirstLook, compiled: Compile | None) -> None:
         edits = any(acts_on(recipe, "on_features") for recipe in self.recipes)
@@ -263,10 +262,7 @@ class Treatment:
 
     def _between(self, seen_pass: TrainingPass) -> None:
         if self._labels is None:
-            raise NotAttachedError(
-                "The labels are needed before the model runs. Call remedy.batch(inputs, labels) "
-                "first."
-            )
+            raise NotAttachedError("Call remedy.batch(inputs, labels) before the model runs.")
         if not any(self._acting("on_features")):
             return
         features = self._features(seen_pass)

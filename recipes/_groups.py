@@ -1,0 +1,65 @@
+"""Parameters that recipes have made, or that the optimizer is to treat apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from imbalance_lens.errors import NotAttachedError, SettingError
+
+if TYPE_CHECKING:
+    from ._base import Recipe, Run
+
+Groups = Sequence[Mapping[str, Any]]
+"""As `Optimizer.add_param_group` takes them: each has "params", and settings that are its own."""
+
+
+def held(groups: Groups) -> set[nn.Parameter]:
+    """Return all parameters of some groups."""
+    return {parameter for group in groups for parameter in group["params"]}
+
+
+def join_(optimizer: Optimizer, groups: Groups) -> None:
+    """Give an optimizer the groups; what it has already is left where it is."""
+    known = held(optimizer.param_groups)
+    for group in groups:
+        if new := [parameter for parameter in group["params"] if parameter not in known]:
+            optimizer.add_param_group({**group, "params": new})
+
+
+def check_joined(optimizer: Optimizer, groups: Groups) -> None:
+    """Complain of an optimizer that would leave out what recipes have made."""
+    if not held(groups) <= held(optimizer.param_groups):
+        raise SettingError(
+            "A recipe has given the model parameters that the optimizer does not have, so they "
+            "would never train. After recipes.attach(...) as remedy, call "
+            "optimizer.add_param_group(group) for every group in remedy.parameter_groups."
+        )
+
+
+def groups_of(
+    recipes: Iterable[Recipe], run: Run, model: nn.Module, before: Iterable[nn.Parameter]
+) -> list[dict[str, Any]]:
+    """Return the groups of all recipes.
+
+    Args:
+        recipes: after `on_fit_start`.
+        run: theirs.
+        model: as the user gave it, perhaps wrapped.
+        before: the model's parameters before `on_fit_start`.
+
+    Raises:
+        NotAttachedError: parameters are new, and DistributedDataParallel would leave them out.
+    """
+    groups = [group for recipe in recipes for group in recipe.parameter_groups(run)]
+    if isinstance(model, DistributedDataParallel) and held(groups) - set(before):
+        raise NotAttachedError(
+            "A recipe gives the model parameters, and DistributedDataParallel averages the "
+            "gradients of those only that were there when it was made. Give the model itself, and "
+            "wrap it afterwards; recipes.apply does so by itself."
+        )
+    return groups
