@@ -16,7 +16,7 @@ from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.anatomy.staging import Compile, Staging, TrainingPass
 from imbalance_lens.batches import device_of
 from imbalance_lens.errors import NotAttachedError, SettingError
-from imbalance_lens.hooks.optimizers import after_step
+from imbalance_lens.hooks.optimizers import after_step, unwrap_optimizer
 from imbalance_lens.hooks.wrappers import is_compiled, unwrap
 from imbalance_lens.passes import who_is_who
 
@@ -195,9 +195,9 @@ class Treatment:
         """Let the recipes change the gradients of an optimizer step; before clipping.
 
         Args:
-            optimizer: the one that is about to step.
+            optimizer: the one that is about to step, also as Accelerate wraps it.
         """
-        self._listen(optimizer)
+        self._listen(unwrap_optimizer(optimizer))
         self.history.step()
         self._begun += 1
         if self._staging is None:
