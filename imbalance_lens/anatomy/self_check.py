@@ -127,7 +127,9 @@ def _leak(names: Collection[str], replay: Replay) -> bool | None:
         output = replay.rerun(replay.modalities, call=other)
     except Exception:  # see leaves_traces
         return None
-    return not torch.equal(replay.logits_of(output).nan_to_num(), replay.logits_all.nan_to_num())
+    # Not the model's own logits: fusion may round otherwise where features lie elsewhere in memory.
+    same = replay.logits_of(replay.rerun(replay.modalities))
+    return not torch.equal(replay.logits_of(output).nan_to_num(), same.nan_to_num())
 
 
 def _exchanged(call: Call, names: Collection[str]) -> Call | None:

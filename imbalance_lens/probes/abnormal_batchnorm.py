@@ -64,6 +64,10 @@ class AbnormalBatchnorm(Probe):
         self.thresholds = distinct(self.thresholds)
         checks.one_of("criterion", self.criterion, formulas.CRITERIA)
 
+    def looks_at(self, step: int) -> bool:
+        """Say whether this batch is wanted: the parameters of a frozen model stay as they are."""
+        return step == 0
+
     def observe(self, seen: Observation) -> None:
         """Copy the parameters, in place of an earlier copy from the same epoch."""
         if not seen.batchnorms:

@@ -92,8 +92,9 @@ class LinearProbe(Resampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("C", "max_iter", "max_examples"):
-            checks.positive(name, getattr(self, name))
+        checks.positive("C", self.C)
+        for name in ("max_iter", "max_examples"):
+            checks.whole(name, getattr(self, name))
         checks.at_least("folds", self.folds, 2)
         self._held_out = Sample(self.max_examples, self.seed)
         self._training = Sample(self.max_examples, self.seed)
