@@ -107,8 +107,8 @@ def test_too_little_to_fit_or_to_test_is_said(seen, reason):
     ("settings", "message"),
     [
         ({"C": 0.0}, "C must be above 0; got 0.0"),
-        ({"max_iter": 0}, "max_iter must be above 0"),
-        ({"max_examples": 0}, "max_examples must be above 0"),
+        ({"max_iter": 0}, "max_iter must be a whole number above 0"),
+        ({"max_examples": 0}, "max_examples must be a whole number above 0"),
         ({"folds": 1}, "folds must be 2 or more; got 1"),
         ({"resamples": 0}, "resamples must be above 0"),
     ],
