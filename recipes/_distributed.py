@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -65,12 +66,18 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 def from_all_ranks(value: Any) -> list[Any]:
-    """Return the value of each rank, in the order of the ranks; each has to call this."""
+    """Return the value of each rank, in the order of the ranks; each has to call this.
+
+    Args:
+        value: made of what a checkpoint can hold.
+    """
     if not _many():
         return [value]
+    stored = io.BytesIO()
+    torch.save(value, stored)  # a bare pickle cannot give back tensors of every dtype
     values: list[Any] = [None] * world_size()
-    distributed.all_gather_object(values, value)
-    return values
+    distributed.all_gather_object(values, stored.getvalue())
+    return [torch.load(io.BytesIO(given), weights_only=True) for given in values]
 
 
 def shared_seed(seed: int | None) -> int:
