@@ -98,9 +98,13 @@ def bypassing_inputs(replay: Replay) -> tuple[str, ...]:
     Inputs that are sites themselves are not asked, and a batch of one has nothing to exchange.
     """
     asked = [name for name in replay.call.inputs if name not in replay.claimed_inputs]
-    if not asked or _leak(asked, replay) is False:
+    if not asked:
         return ()
-    return tuple(name for name in asked if _leak([name], replay))
+    # Not the model's own logits: fusion may round otherwise where features lie elsewhere in memory.
+    same = replay.logits_of(replay.rerun(replay.modalities))
+    if _leak(asked, replay, same) is False:
+        return ()
+    return tuple(name for name in asked if _leak([name], replay, same))
 
 
 _CLOSE = 1e-4
@@ -118,7 +122,7 @@ def _of_few(replay: Replay) -> Replay:
         return replay
 
 
-def _leak(names: Collection[str], replay: Replay) -> bool | None:
+def _leak(names: Collection[str], replay: Replay, same: Tensor) -> bool | None:
     """Say whether exchanged inputs change the logits; None where that cannot be tried."""
     other = _exchanged(replay.call, names)
     if other is None:
@@ -127,8 +131,6 @@ def _leak(names: Collection[str], replay: Replay) -> bool | None:
         output = replay.rerun(replay.modalities, call=other)
     except Exception:  # see leaves_traces
         return None
-    # Not the model's own logits: fusion may round otherwise where features lie elsewhere in memory.
-    same = replay.logits_of(replay.rerun(replay.modalities))
     return not torch.equal(replay.logits_of(output).nan_to_num(), same.nan_to_num())
 
 

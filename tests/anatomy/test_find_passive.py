@@ -117,11 +117,11 @@ def test_hooks_of_others_survive_and_see_the_passes():
     find_anatomy(model, vectors(64))
 
     # watched, recorded, replayed, replayed without any features, run on other examples, replayed
-    # again, and with them exchanged
+    # again, once more, and with the inputs exchanged
     assert seen == {"audio": 8, "head": 8}
     assert rows == [2] * 8
     model(*vectors(4))
-    assert seen == {"audio": 8, "head": 8}
+    assert seen == {"audio": 9, "head": 9}
 
 
 def test_the_encoders_run_three_times_only():
