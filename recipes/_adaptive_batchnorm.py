@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from imbalance_lens import checks
+from imbalance_lens import Anatomy, checks
 from imbalance_lens.errors import NotApplicableError
 
+from ._batchnorms import changeable
+
 ALPHAS = ("channel", "scalar")
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class AdaptiveBatchNorm(_BatchNorm):
@@ -33,6 +37,7 @@ class AdaptiveBatchNorm(_BatchNorm):
         weight: (channels,), the mixed scale. The parameter of this name, in `named_parameters`
             and in the state, is the original's.
         bias: (channels,), the mixed shift; likewise.
+        original: the original's own scale gamma and shift beta.
         added_weight: (channels,), scale gamma' of the fresh layer.
         added_bias: (channels,), its shift beta'.
         alpha: (channels,) or a scalar, how much the original counts; not bounded.
@@ -64,49 +69,112 @@ class AdaptiveBatchNorm(_BatchNorm):
     @property
     def weight(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The mixed scale."""
-        return self._mixed("weight", self.added_weight)
+        # lerp gives its ends exactly, so an alpha of 1 is the original bit by bit.
+        return torch.lerp(self.added_weight, self.original[0], self.alpha)
 
     @property
     def bias(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The mixed shift."""
-        return self._mixed("bias", self.added_bias)
+        return torch.lerp(self.added_bias, self.original[1], self.alpha)
+
+    @property
+    def original(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Scale and shift of the original layer, each (channels,)."""
+        weight, bias = self._parameters["weight"], self._parameters["bias"]
+        return weight, bias  # pyright: ignore[reportReturnType]
 
     def reset_parameters(self) -> None:
         """Make both layers fresh ones; alpha stays."""
         self.reset_running_stats()
-        for layer in ("", "added_"):
-            nn.init.ones_(self.get_parameter(f"{layer}weight"))
-            nn.init.zeros_(self.get_parameter(f"{layer}bias"))
+        for weight, bias in (self.original, (self.added_weight, self.added_bias)):
+            nn.init.ones_(weight)
+            nn.init.zeros_(bias)
 
     def extra_repr(self) -> str:
         """Return the original's description, and the kind of alpha."""
         return f"{super().extra_repr()}, alpha={ALPHAS[self.alpha.ndim == 0]}"
 
-    def get_parameter(self, target: str) -> nn.Parameter:
-        """Return a parameter of the state; "weight" and "bias" are the original's."""
-        own = self._parameters.get(target)
-        return super().get_parameter(target) if own is None else own
-
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is made at run time, so pickle could not find it by its name.
-        return _blank, (original_kind(self),), self.__getstate__()
-
-    def _mixed(self, name: str, added: Tensor) -> Tensor:
-        # lerp gives its ends exactly, so an alpha of 1 is the original bit by bit.
-        return torch.lerp(added, self.get_parameter(name), self.alpha)
+        return _blank, (_original_kind(self),), self.__getstate__()
 
 
-def is_adaptive(module: nn.Module) -> bool:
-    """Say whether a module is an adaptive BatchNorm layer."""
-    return isinstance(module, AdaptiveBatchNorm)
+def convert(
+    model: Model,
+    *,
+    modalities: Iterable[str] | None = None,
+    anatomy: Anatomy | Mapping[str, str] | None = None,
+    alpha: str = "channel",
+    initial_alpha: float = 0.5,
+) -> Model:
+    """Make BatchNorm layers adaptive ones, in place.
+
+    A layer that stands at several places is converted once; one that several modalities use, only
+    with all of them. Layers without scale and shift have nothing to mix and stay as they are, and
+    so do those that are adaptive already. Build the optimizer afterwards, and leave weight decay
+    off `alpha`; `recipes.apply` sees to both.
+
+    Args:
+        model: with its weights loaded; or a single BatchNorm layer.
+        modalities: those whose encoders are converted. Default: all layers of the model.
+        anatomy: who is who, or {modality: path of its encoder}; needed where modalities are named.
+        alpha: "channel" for one per channel, "scalar" for one per layer.
+        initial_alpha: how much the original counts at first; 1 changes nothing, 0 is a fresh layer.
+
+    Returns:
+        The model.
+
+    Raises:
+        NotApplicableError: no such layer, or one that is frozen, lazy, or whose parameters are
+            not its own.
+        SettingError: a value that is not allowed, or modalities without an anatomy.
+        UnknownNameError: a modality that the anatomy does not have.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> before = sum(p.numel() for p in model[1].parameters())
+        >>> convert(model)[1]
+        AdaptiveBatchNorm2d(8, eps=1e-05, ..., alpha=channel)
+        >>> sum(p.numel() for p in model[1].parameters()) / before
+        2.5
+    """
+    checks.one_of("alpha", alpha, ALPHAS)
+    for layer in changeable(model, modalities, anatomy):
+        if not isinstance(layer, AdaptiveBatchNorm):
+            _adapt_(layer, alpha=alpha, initial_alpha=initial_alpha)
+    return model
 
 
-def original_kind(layer: nn.Module) -> type[_BatchNorm]:
+def fold(model: Model) -> Model:
+    """Make adaptive BatchNorm layers plain ones again, in place; the model answers as before.
+
+    The classes are those from before `convert`, so the state fits a model that was never
+    converted. An optimizer made before does not know of it: fold after the training.
+
+    Args:
+        model: with adaptive layers; one without is left as it is.
+
+    Returns:
+        The model.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> fold(convert(model))[1]
+        BatchNorm2d(8, eps=1e-05, ...)
+        >>> model[1].weight.shape, list(model[1].state_dict())[:2]
+        (torch.Size([8]), ['weight', 'bias'])
+    """
+    for layer in [module for module in model.modules() if isinstance(module, AdaptiveBatchNorm)]:
+        _fold_(layer)
+    return model
+
+
+def _original_kind(layer: nn.Module) -> type[_BatchNorm]:
     """Return the class that an adaptive layer had before."""
     return type(layer).__bases__[1]  # pyright: ignore[reportReturnType]
 
 
-def adapt_(layer: _BatchNorm, *, alpha: str, initial_alpha: float) -> None:
+def _adapt_(layer: _BatchNorm, *, alpha: str, initial_alpha: float) -> None:
     """Make a BatchNorm layer an adaptive one, in place.
 
     Args:
@@ -114,7 +182,6 @@ def adapt_(layer: _BatchNorm, *, alpha: str, initial_alpha: float) -> None:
         alpha: "channel" or "scalar".
         initial_alpha: what alpha begins with.
     """
-    checks.one_of("alpha", alpha, ALPHAS)
     weight = layer.weight.detach()
     start = weight.new_tensor(initial_alpha)
     layer.register_parameter("added_weight", nn.Parameter(torch.ones_like(weight)))
@@ -126,38 +193,13 @@ def adapt_(layer: _BatchNorm, *, alpha: str, initial_alpha: float) -> None:
 
 
 @torch.no_grad()
-def fold_(layer: AdaptiveBatchNorm) -> None:
+def _fold_(layer: AdaptiveBatchNorm) -> None:
     """Make an adaptive layer what it was, with the mixed scale and shift, in place."""
-    for name in ("weight", "bias"):
-        layer.get_parameter(name).copy_(getattr(layer, name))
+    for own, mixed in zip(layer.original, (layer.weight, layer.bias), strict=True):
+        own.copy_(mixed)
     for name in ("added_weight", "added_bias", "alpha"):
         delattr(layer, name)
-    layer.__class__ = original_kind(layer)
-
-
-@torch.no_grad()
-def refresh_(layer: _BatchNorm, channels: Tensor) -> None:
-    """Give channels the scale and shift of a fresh layer, in place.
-
-    Args:
-        layer: with scale and shift of its own.
-        channels: (channels,) bool, which ones.
-    """
-    where = channels.to(layer.weight.device)
-    layer.weight.copy_(torch.where(where, 1, layer.weight))
-    layer.bias.copy_(torch.where(where, 0, layer.bias))
-
-
-def of_kind(
-    model: nn.Module, fits: Callable[[nn.Module], bool]
-) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
-    """Yield the modules of a kind, each once, with all of its paths."""
-    places: dict[nn.Module, list[str]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if fits(module):
-            places.setdefault(module, []).append(path)
-    for module, paths in places.items():
-        yield module, tuple(paths)
+    layer.__class__ = _original_kind(layer)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @functools.cache
