@@ -11,7 +11,9 @@ from ._base import Recipe
 def described(name: str, recipe: type[Recipe]) -> str:
     """Return the card and the settings, in lines of at most 80 characters."""
     card = recipe.card
-    settings = [f"{field.name}={field.default!r}" for field in dataclasses.fields(recipe)]
+    settings = [
+        f"{field.name}={field.default!r}" for field in dataclasses.fields(recipe) if field.init
+    ]
     rows = {
         "paper": card.paper,
         "equations": card.equations,

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 from torch.utils.data import (
     DataLoader,
+    Dataset,
     DistributedSampler,
     IterableDataset,
     RandomSampler,
@@ -43,7 +44,7 @@ def training_share(loader: Iterable[Any], name: str, seed: int) -> Iterable[Any]
         seed=seed,
         drop_last=loader.drop_last,
     )
-    return _rebuilt(loader, sampler)
+    return rebuilt(loader, sampler)
 
 
 def validation_share(loader: Iterable[Any], name: str) -> Iterable[Any]:
@@ -61,7 +62,7 @@ def validation_share(loader: Iterable[Any], name: str) -> Iterable[Any]:
         return loader
     # A DistributedSampler gives some examples twice, to make all shares as large.
     _check_order(loader, name, (RandomSampler, SequentialSampler, DistributedSampler))
-    return _rebuilt(loader, Share(len(loader.dataset)))  # pyright: ignore[reportArgumentType]
+    return rebuilt(loader, Share(len(loader.dataset)))  # pyright: ignore[reportArgumentType]
 
 
 def is_part(sampler: object) -> bool:
@@ -102,6 +103,29 @@ def parts(loader: Iterable[Any]) -> list[Any]:
     return list({id(part): part for part in found}.values())
 
 
+def rebuilt(
+    loader: DataLoader, sampler: Sampler[int], dataset: Dataset[Any] | None = None
+) -> DataLoader:
+    """Return a loader like another, of other numbers, and maybe of another dataset."""
+    return DataLoader(
+        loader.dataset if dataset is None else dataset,
+        batch_size=loader.batch_size,
+        sampler=sampler,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        drop_last=loader.drop_last,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+        pin_memory_device=loader.pin_memory_device,
+        in_order=loader.in_order,
+    )
+
+
 def _to_share(loader: Iterable[Any], name: str) -> TypeGuard[DataLoader]:
     if world_size() == 1:
         return False
@@ -130,23 +154,3 @@ def _check_order(loader: DataLoader, name: str, known: tuple[type, ...]) -> None
             f"among {world_size()} ranks. Give a DataLoader with a DistributedSampler, or any "
             "other iterable that gives each rank batches of its own."
         )
-
-
-def _rebuilt(loader: DataLoader, sampler: Sampler[int]) -> DataLoader:
-    return DataLoader(
-        loader.dataset,
-        batch_size=loader.batch_size,
-        sampler=sampler,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-        drop_last=loader.drop_last,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-        prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
-        pin_memory_device=loader.pin_memory_device,
-        in_order=loader.in_order,
-    )
