@@ -20,7 +20,8 @@ from imbalance_lens.probes.gradient_conflict import GradientConflict
 from imbalance_lens.probes.integrated_gradients import IntegratedGradients
 from imbalance_lens.probes.linear_probe import LinearProbe
 
-VIEWS, BATCH, BATCHES = 2, 8, 12
+VIEWS, EXAMPLES = 2, 320
+BATCHES = (8, 64)
 VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
     "dead_features": {
         "dead_features": DeadFeatures,
@@ -29,7 +30,7 @@ VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
     "linear_probe": {"linear_probe": LinearProbe},
     "gradient_conflict": {
         "gradient_conflict": GradientConflict,
-        "gradient_conflict, every batch": lambda: GradientConflict(batches=BATCHES),
+        "gradient_conflict, every batch": lambda: GradientConflict(batches=EXAMPLES),
     },
     "integrated_gradients": {"integrated_gradients": IntegratedGradients},
 }
@@ -37,15 +38,15 @@ VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
 LIMITS = {"dead_features": 1.10}
 
 
-def variants(probes: list[str]) -> dict[str, Callable[[], object]]:
+def variants(probes: list[str], batch: int) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     model = LateFusion(VIEWS).to(device()).eval()
     data = [
         (
-            *(torch.randn(BATCH, 3, SIDE, SIDE, device=device()) for _ in range(VIEWS)),
-            torch.randint(0, CLASSES, (BATCH,)),
+            *(torch.randn(batch, 3, SIDE, SIDE, device=device()) for _ in range(VIEWS)),
+            torch.randint(0, CLASSES, (batch,)),
         )
-        for _ in range(BATCHES)
+        for _ in range(EXAMPLES // batch)
     ]
     who = Anatomy({f"views_{i}": f"nets.{i}" for i in range(VIEWS)}, head="head")
 
@@ -68,11 +69,14 @@ def variants(probes: list[str]) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     probes = sys.argv[1:] or list(VARIANTS)
-    title = f"M={VIEWS}, B={BATCH}, {BATCHES} batches of {SIDE} x {SIDE}"
-    rows = measure(variants(probes))
-    show(title, rows, LIMITS)
-    if probes == list(VARIANTS):
-        write("probes" if device().type == "cpu" else "probes_gpu", {title: rows})
+    results = {}
+    for batch in BATCHES:
+        title = f"M={VIEWS}, B={batch}, {EXAMPLES} examples of {SIDE} x {SIDE}"
+        rows = measure(variants(probes, batch), repeats=5 if len(probes) == 1 else 3)
+        show(title, rows, LIMITS)
+        results[title] = rows
+    name = "probes" if probes == list(VARIANTS) else "_".join(probes)
+    write(name if device().type == "cpu" else f"{name}_gpu", results)
 
 
 if __name__ == "__main__":
