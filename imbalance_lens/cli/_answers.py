@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def answers(command: Callable[..., str]) -> Callable[..., None]:
-    """Print what the command returns; whatever is printed on the way goes to stderr."""
+def answers(command: Callable[..., str | None]) -> Callable[..., None]:
+    """Print what the command returns, if anything; what is printed on the way goes to stderr."""
 
     @functools.wraps(command)
     def answering(**options: Any) -> None:
         with redirect_stdout(sys.stderr):
             answer = command(**options)
-        click.echo(answer)
+        if answer is not None:
+            click.echo(answer)
 
     return answering
 

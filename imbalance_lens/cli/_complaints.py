@@ -11,7 +11,8 @@ from pathlib import Path
 from ..errors import ImbalanceLensError
 
 _LIBRARY = Path(__file__).parents[1]
-_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_OURS = (_LIBRARY, _LIBRARY.with_name("recipes"), Path(sysconfig.get_path("stdlib")))
+"""Also where Python's own library lies: no place in these is the user's."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _FROM_WORKER = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _LONGEST = 500
@@ -58,7 +59,7 @@ def _is_users(file: str) -> bool:
     path = Path(file)
     if file.startswith("<") or _INSTALLED & set(path.parts):
         return False
-    return not any(path.is_relative_to(folder) for folder in (_LIBRARY, _STANDARD_LIBRARY))
+    return not any(path.is_relative_to(folder) for folder in _OURS)
 
 
 def _about_file(error: OSError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,48 @@ def loader_from(written: str) -> Iterable[Any]:
             f"{written} gave {_a(loader)}, not an iterable of batches. Let it return a DataLoader."
         )
     return loader
+
+
+def loaders_from(written: str) -> tuple[Iterable[Any], Iterable[Any] | None]:
+    """Return the loader of training examples, and that of validation examples where there is one.
+
+    Raises:
+        SettingError: the module is missing, or what it holds gives something else.
+        UnknownNameError: the module has nothing of that name.
+    """
+    given = loader_from(written)
+    if isinstance(given, Mapping):
+        unknown_keys = sorted(str(key) for key in given.keys() - {"train", "val"})
+        if "train" not in given or unknown_keys:
+            keys = ", ".join(map(repr, given)) or "nothing"
+            raise SettingError(
+                f"{written} gave a mapping with {keys}. Let it have 'train' and, for held-out "
+                "examples, 'val'."
+            )
+        loaders = (given["train"], given.get("val"))
+    elif isinstance(given, tuple):
+        if len(given) != 2:
+            raise SettingError(
+                f"{written} gave a tuple of {len(given)}. Let it return one loader, or two: "
+                "(train, val)."
+            )
+        loaders = given
+    else:
+        loaders = (given, None)
+    return loaders
+
+
+def function_from(written: str) -> Callable[..., Any]:
+    """Return a function of arguments that are given later.
+
+    Raises:
+        SettingError: the module is missing, or holds no function there.
+        UnknownNameError: the module has nothing of that name.
+    """
+    found = _imported(written)
+    if not callable(found):
+        raise SettingError(f"{written} is {_a(found)}. Name a function.")
+    return found
 
 
 def on_device(model: nn.Module, device: str) -> None:

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import SettingError
 from ._answers import answers, report_text, saving
 from ._objects import loader_from, model_from, on_device
-from ._options import FILE, Written, as_json, the_data, the_model, the_trust
+from ._options import (
+    FILE,
+    Written,
+    as_json,
+    the_data,
+    the_encoders,
+    the_model,
+    the_trust,
+    together,
+)
 
 if TYPE_CHECKING:
     from ..anatomy import Anatomy
     from ..observer import ProbeChoice
-
-
-class Pair(click.ParamType):
-    """The text `modality=path`."""
-
-    name = "modality=path"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        """Return modality and path."""
-        modality, _, path = str(value).partition("=")
-        if not modality or not path:
-            self.fail(f"{value!r} is not of the form modality=path.", param, ctx)
-        return modality, path
 
 
 @click.command("diagnose")
@@ -41,14 +37,7 @@ class Pair(click.ParamType):
     help="The same with examples that the model was trained on, for probes that compare or fit.",
 )
 @click.option("--checkpoint", type=FILE, help="The weights, if the model comes without them.")
-@click.option(
-    "--anatomy",
-    "encoders",
-    type=Pair(),
-    multiple=True,
-    help="A modality and the path of its encoder, as audio=audio_net; once per modality. "
-    "Without it, who is who is found.",
-)
+@the_encoders
 @click.option("--head", help="Path of the module that gives the logits; goes with --anatomy.")
 @click.option(
     "--probe",
@@ -107,18 +96,13 @@ def diagnose(
 
 
 def _anatomy(encoders: Sequence[tuple[str, str]], head: str | None) -> Anatomy | None:
-    from .. import checks
     from ..anatomy import Anatomy
 
     if not encoders:
         if head is not None:
             raise click.UsageError("--head goes with --anatomy, which names the encoders.")
         return None
-    paths: dict[str, str] = {}
-    for modality, path in encoders:
-        checks.unique("--anatomy", modality, paths)
-        paths[modality] = path
-    return Anatomy(encoders=paths, head=head)
+    return Anatomy(encoders=together("--anatomy", encoders), head=head)
 
 
 def _probes(names: Sequence[str], fill: str | None) -> Sequence[ProbeChoice] | None:

@@ -30,7 +30,15 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_command(ask: Ask):
     said = ask("--help")
     assert said.code == 0
-    assert set(COMMANDS.names()) == {"anatomy", "demo", "diagnose", "probes", "report", "scan"}
+    assert set(COMMANDS.names()) == {
+        "anatomy",
+        "demo",
+        "diagnose",
+        "probes",
+        "report",
+        "scan",
+        "train",
+    }
     for name in COMMANDS.names():
         assert f"\n  {name} " in said.out
 
