@@ -33,11 +33,12 @@ class TrainingLoader:
 
     Attributes:
         loader: the one that is iterated.
+        split: as given.
     """
 
     def __init__(self, loader: Iterable[Any], *, split: Split | None, seed: int) -> None:
         self.loader = training_share(loader, "The loader", seed)
-        self._split = split
+        self.split = split
 
     @property
     def batches(self) -> int | None:
@@ -83,7 +84,7 @@ class TrainingLoader:
                 f"The loader gave {skipped} batches where the interrupted training had seen "
                 f"{skip}. Give the loader of that training, or start anew with resume=False."
             )
-        return _labeled(batches, self._split, "The loader", seen=skipped)
+        return _labeled(batches, self.split, "The loader", seen=skipped)
 
     def state(self) -> dict[str, Any]:
         """Return the random states of the generators that the loader owns."""
@@ -122,7 +123,7 @@ class ValidationLoader:
 
     def __init__(self, loader: Iterable[Any], *, split: Split | None) -> None:
         self.loader = validation_share(loader, _VALIDATION)
-        self._split = split
+        self.split = split
         self._begun = False
 
     @property
@@ -139,7 +140,7 @@ class ValidationLoader:
             )
         self._begun = True
         empty_share = isinstance(self.loader, DataLoader) and is_part(self.loader.sampler)
-        return _labeled(iterated(self.loader, _VALIDATION), self._split, _VALIDATION, empty_share)
+        return _labeled(iterated(self.loader, _VALIDATION), self.split, _VALIDATION, empty_share)
 
 
 _VALIDATION = "The validation loader"

@@ -203,11 +203,11 @@ def examples_of(
     chosen = data.loader
     if fraction != 1 or is_numbered(chosen):
         chosen = share_of(chosen, fraction, seed)
-    training = TrainingLoader(chosen, split=data._split, seed=seed)
+    training = TrainingLoader(chosen, split=data.split, seed=seed)
     if not is_numbered(val):
-        return Examples(training, chosen, val, data._split)
+        return Examples(training, chosen, val, data.split)
     count = len(val.dataset)  # pyright: ignore[reportArgumentType]
-    return Examples(training, some_in_order(chosen, count, seed), val, data._split)
+    return Examples(training, some_in_order(chosen, count, seed), val, data.split)
 
 
 def copied(module: nn.Module) -> Any:
