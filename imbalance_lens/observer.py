@@ -71,10 +71,12 @@ def batchnorms_of(model: nn.Module, anatomy: Anatomy) -> dict[str, BatchNormStat
     """
     found = {}
     for path, module in model.named_modules():
-        own = {**module._parameters, **module._buffers}
-        weight, bias = own.get("weight"), own.get("bias")
-        mean, var = own.get("running_mean"), own.get("running_var")
-        if weight is None or bias is None or not is_batchnorm(module):
+        if not is_batchnorm(module):
+            continue
+        # What is in effect: a parametrized or an adaptive layer computes its scale and shift.
+        parts = ("weight", "bias", "running_mean", "running_var")
+        weight, bias, mean, var = (getattr(module, part, None) for part in parts)
+        if weight is None or bias is None:
             continue
         none = weight.new_empty(0)
         state = [
