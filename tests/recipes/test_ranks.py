@@ -162,13 +162,13 @@ def sharded(rank: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, factor in (("plain", 0.0), ("slowed", 0.8)):
         model = model_of()
-        for part in (model.audio, model.visual, model):
+        for part in (model.get_submodule("audio"), model.get_submodule("visual"), model):
             fully_shard(part)
         assert any(isinstance(p, DTensor) for p in model.parameters())
         optimizer = sgd(model.parameters(), momentum=0)
         listener = Listening()
         chosen = [OgmGe(noise=False, alpha=factor), listener]
-        with recipes.attach(chosen, model, given, readout="heads") as remedy:
+        with recipes.attach(chosen, model, given) as remedy:
             inputs, labels = remedy.batch(given, batch[2][rank::2])
             loss = nn.functional.cross_entropy(model(**inputs), labels)
             remedy.loss(loss).backward()
@@ -188,7 +188,7 @@ def sharded(rank: int) -> dict[str, Any]:
 
 
 def started_ranks(folder: Path, parts: list[Any]) -> list[dict[str, Any]]:
-    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # pyright: ignore[reportPrivateImportUsage]
     port = store.port
     del store
     (folder / "port").write_text(str(port))
