@@ -1,5 +1,7 @@
 """`imbalance-lens train` does what `recipes.apply` does."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import socket
