@@ -238,8 +238,10 @@ class Treatment:
 
     def _stage(self, first: FirstLook, compiled: Compile | None) -> None:
         edits = any(acts_on(recipe, "on_features") for recipe in self.recipes)
-        losses = any(acts_on(recipe, "on_loss") for recipe in self.recipes)
-        if not (self._wants or edits or losses or self.run.heads or compiled):
+        acts = edits or any(
+            acts_on(recipe, event) for recipe in self.recipes for event in ("on_loss", "on_gradients")
+        )
+        if not (self._wants or acts or self.run.heads or compiled):
             return
         self._staging = Staging(
             self.run.model,
