@@ -30,6 +30,7 @@ from ._assembly import (
     watch_of,
     wrapped,
 )
+from ._base import Want
 from ._batches import TrainingLoader
 from ._bookkeeping import Books
 from ._compose import RecipeChoice, chosen_recipes
@@ -110,7 +111,8 @@ def apply(
             readouts that use some. Default: linear ones on pooled features.
         readout: how the modalities' scores are read: "linear_split", "heads", "zero_out", or
             "auto", the first of these that is exact for the model's head.
-        split: gets (inputs, labels) out of batches of other kinds.
+        split: gets (inputs, labels) out of batches of other kinds; or (inputs, labels, numbers of
+            the examples), for recipes that treat each example in its own way.
         logits: gets the logits (batch, classes) out of the model's output.
         device: "auto" is the accelerator where there is one.
         precision: "fp32", "bf16", "fp16" (with a GradScaler), or "auto": bf16 on CUDA devices
@@ -178,7 +180,12 @@ def apply(
         inner.to(where)
         if channels_last:
             inner.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        training = TrainingLoader(loader, split=split, seed=shared_seed(seed))
+        training = TrainingLoader(
+            loader,
+            split=split,
+            seed=shared_seed(seed),
+            numbers=any(Want.NUMBERS in recipe.wants() for recipe in recipes),
+        )
         treatment = Treatment(
             recipes,
             model,

@@ -51,7 +51,7 @@ class Card:
     rests_on: tuple[str, ...] = ()
 
 
-TOUCHES = ("parameters", "features", "loss", "encoder gradients", "encoder updates")
+TOUCHES = ("parameters", "inputs", "features", "loss", "encoder gradients", "encoder updates")
 """What a recipe may change; two that change the same thing clash."""
 
 
@@ -61,6 +61,7 @@ class Want(Enum):
     SCORES = "the score of each modality, once per optimizer step"
     SCORES_BEFORE_FUSION = "the score of each modality, when the encoders have run"
     HEADS = "unimodal heads that are trained beside the model"
+    NUMBERS = "the number of each example in the data set"
     HEAD_SCORES = "that the scores are those of the unimodal heads, whatever else could give them"
 
 
@@ -112,6 +113,8 @@ class Run:
         epoch: epochs done.
         logits_of: gets the logits (batch, classes) out of what the model returns; set when the
             model has been looked at, after `on_fit_start`.
+        numbers: (batch,) which examples of the data set are in this micro-batch, on the host; None
+            where no recipe wants them, or nobody gave them.
         data: the examples of the bundled loop; None in a loop of one's own.
         plan: how the bundled loop trains; None before the optimizer is built, and in a loop of
             one's own.
@@ -133,6 +136,7 @@ class Run:
     micro_step: int = 0
     epoch: int = 0
     logits_of: Callable[[Any], Tensor] = field(default=lambda output: output, repr=False)
+    numbers: Tensor | None = field(default=None, repr=False)
     data: TrainingLoader | None = field(default=None, repr=False)
     plan: Plan | None = field(default=None, repr=False)
     skipped: Tensor | None = None

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from imbalance_lens.batches import Split, raw_batch
+from imbalance_lens.batches import Split
 from imbalance_lens.errors import BatchError, CheckpointError
 from imbalance_lens.loaders import generators, iterated, no_batch
 
+from ._numbering import all_in_order, labeled, numbered
 from ._shares import is_part, parts, training_share, validation_share
 
 
@@ -25,19 +26,23 @@ class TrainingLoader:
 
     Args:
         loader: the user's; a DataLoader is built anew for several ranks, anything else is not.
-        split: as `raw_batch` takes it.
+        split: as `raw_batch` takes it; may also return (inputs, labels, numbers of the examples).
         seed: of the order in which several ranks see the examples; the same on all of them.
+        numbers: whether it is to be known which examples are in a batch.
 
     Raises:
-        BatchError: the examples cannot be shared out among the ranks.
+        BatchError: the examples cannot be shared out among the ranks, or have no numbers.
 
     Attributes:
         loader: the one that is iterated.
         split: as given.
     """
 
-    def __init__(self, loader: Iterable[Any], *, split: Split | None, seed: int) -> None:
-        self.loader = training_share(loader, "The loader", seed)
+    def __init__(
+        self, loader: Iterable[Any], *, split: Split | None, seed: int, numbers: bool = False
+    ) -> None:
+        shared = training_share(loader, "The loader", seed)
+        self.loader = numbered(shared, split) if numbers else shared
         self.split = split
 
     @property
@@ -59,7 +64,13 @@ class TrainingLoader:
             )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[Any, Tensor]]:
-        """Return the inputs and the labels of an epoch's batches.
+        """Return the inputs and the labels of an epoch's batches, see `numbered_epoch`."""
+        return ((inputs, labels) for inputs, labels, _ in self.numbered_epoch(number, skip))
+
+    def numbered_epoch(
+        self, number: int, skip: int = 0
+    ) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
+        """Return inputs, labels and, where it was asked for, numbers of an epoch's batches.
 
         Whatever an epoch's start draws from random states is drawn by this call, also what
         skipped batches draw; only that of the others is drawn when they are asked for.
@@ -85,6 +96,16 @@ class TrainingLoader:
                 f"{skip}. Give the loader of that training, or start anew with resume=False."
             )
         return _labeled(batches, self.split, "The loader", seen=skipped)
+
+    def examples(self, dataset: Any = None) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
+        """Return this rank's share of the examples, each once where they have numbers.
+
+        Args:
+            dataset: takes the place of the loader's: the same examples, by the same numbers.
+        """
+        whole = all_in_order(self.loader, dataset)
+        empty_share = isinstance(whole, DataLoader) and is_part(whole.sampler)
+        return _labeled(iterated(whole), self.split, "The loader", empty_share)
 
     def state(self) -> dict[str, Any]:
         """Return the random states of the generators that the loader owns."""
@@ -140,7 +161,8 @@ class ValidationLoader:
             )
         self._begun = True
         empty_share = isinstance(self.loader, DataLoader) and is_part(self.loader.sampler)
-        return _labeled(iterated(self.loader, _VALIDATION), self.split, _VALIDATION, empty_share)
+        found = _labeled(iterated(self.loader, _VALIDATION), self.split, _VALIDATION, empty_share)
+        return ((inputs, labels) for inputs, labels, _ in found)
 
 
 _VALIDATION = "The validation loader"
@@ -148,15 +170,15 @@ _VALIDATION = "The validation loader"
 
 def _labeled(
     batches: Iterator[Any], split: Split | None, name: str, empty: bool = False, *, seen: int = 0
-) -> Iterator[tuple[Any, Tensor]]:
+) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
     for seen, batch in enumerate(batches, seen + 1):  # noqa: B020
-        inputs, labels = raw_batch(batch, split)
+        inputs, labels, numbers = labeled(batch, split)
         if not labels.numel():
             raise BatchError(
                 f"{name} gave no labels in batch {seen}, and nothing can be learned or judged "
                 "without. Give (inputs, labels), or pass split=function, which returns them."
             )
-        yield inputs, labels
+        yield inputs, labels, numbers
     if not seen and not empty:
         raise no_batch(name)
 

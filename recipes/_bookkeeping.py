@@ -119,11 +119,11 @@ class Books:
             self._epoch_start = {"random": random_states(), "loader": self.loader.state()}
         return not resumed
 
-    def batches(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
-        """Yield the micro-batches of an epoch that are still to be done, behind a bar."""
+    def batches(self, epoch: int) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
+        """Yield inputs, labels and numbers of what is left of an epoch, behind a bar."""
         from tqdm.auto import tqdm
 
-        batches = self.loader.epoch(epoch, skip=self.batches_done)
+        batches = self.loader.numbered_epoch(epoch, skip=self.batches_done)
         if self._after_skip is not None:
             set_random_states(self._after_skip)
             self._after_skip = None

@@ -54,11 +54,11 @@ def fit(
                 treatment.start_epoch()  # on_epoch_start
             for micro_batches in _grouped(books.batches(epoch), plan.accumulate):
                 optimizer.zero_grad(set_to_none=True)
-                examples = sum(len(labels) for _, labels in micro_batches)
+                examples = sum(len(labels) for _, labels, _ in micro_batches)
                 losses, correct = [], []
-                for number, (inputs, labels) in enumerate(micro_batches, 1):
+                for number, (inputs, labels, numbers) in enumerate(micro_batches, 1):
                     inputs, labels = _moved(inputs, labels, treatment.classes, plan.device)
-                    inputs, labels = treatment.batch(inputs, labels)  # on_batch
+                    inputs, labels = treatment.batch(inputs, labels, numbers)  # on_batch
                     last = number == len(micro_batches)
                     with _synchronized(model, last):
                         with plan.autocast():

@@ -131,18 +131,23 @@ class Treatment:
         for recipe in self._acting("on_epoch_start"):
             recipe.on_epoch_start(self.run)
 
-    def batch(self, inputs: Any, labels: Tensor) -> tuple[Any, Tensor]:
+    def batch(
+        self, inputs: Any, labels: Tensor, numbers: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
         """Take a micro-batch before the model gets it, and return what the model is to get.
 
         Args:
             inputs: of the model.
             labels: (batch,) class indices, or what else the loss takes.
+            numbers: (batch,) of the examples, the same in every epoch; for recipes that treat each
+                example in its own way.
 
         Raises:
             SettingError: a recipe does not understand such labels.
         """
         if self._labels is None:
             self.run.regression = tasks.regression(labels, self.recipes)
+        self.run.numbers = numbers
         for recipe in self._acting("on_batch"):
             inputs, labels = recipe.on_batch(self.run, inputs, labels)
         self._labels = labels
