@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,6 +124,48 @@ def assert_passive(model: nn.Module) -> Iterator[None]:
         changed = [key for key in before.keys() | after.keys() if _differ(before, after, key)]
         if changed:
             raise AssertionError(f"The block changed: {', '.join(sorted(changed))}.")
+
+
+def assert_recipe_contract(
+    name: str,
+    *,
+    neutral: Mapping[str, Any] | None = None,
+    baseline: str = "none",
+    modalities: Sequence[str] = ("audio", "visual"),
+    trial: Callable[[], tuple[nn.Module, Iterable[Any]]] | None = None,
+    **settings: Any,
+) -> None:
+    """Assert that a recipe keeps what every recipe promises, on a planted model.
+
+    It trains; the same seed gives the same training; broken off and resumed, a training ends as
+    one that was not, bit by bit; no hook and no patch is left, also after an error in the middle;
+    the card's events are those that the recipe has; and what it changes is what its card says:
+    a recipe for encoder gradients, say, changes no gradient of fusion and head.
+
+    Args:
+        name: of the recipe; make yours known with `recipes.add` before.
+        neutral: settings with which it changes nothing, and so equals the baseline bit by bit;
+            None: there are none.
+        baseline: the recipe that it then equals.
+        modalities: of the planted model.
+        trial: gives a model and its data, the same at each call and with inputs by name, for a
+            recipe that needs what the planted model does not have.
+        settings: of the recipe.
+
+    Raises:
+        AssertionError: a promise is broken; the message lists all that are.
+
+    Example:
+        >>> assert_recipe_contract("ogm_ge", neutral={"alpha": 0.0, "noise": False})
+    """
+    from recipes._contract import Contract
+
+    def drawn() -> tuple[PlantedModel, DataLoader]:
+        return planted(modalities[0], modalities, examples=64, batch_size=16)
+
+    broken = list(Contract(trial or drawn, name, settings).breaches(neutral, baseline))
+    if broken:
+        raise AssertionError(f"{name!r} breaks its contract: {'; '.join(broken)}.")
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
