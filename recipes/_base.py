@@ -190,7 +190,7 @@ class Recipe:
     end_epoch: int | None = None
 
     name: ClassVar[str] = ""
-    """The recipe's public name: that of its file, or the one that it was added under."""
+    """Its public name: that of its file in this package, else of its class, or as it was added."""
     card: ClassVar[Card]
     regresses: ClassVar[bool] = False
     """Whether numbers to predict are understood beside classes."""
@@ -198,7 +198,8 @@ class Recipe:
     """Whether several labels per example are understood, in whatever form the loss takes them."""
 
     def __init_subclass__(cls) -> None:
-        cls.name = cls.__module__.rpartition(".")[2]
+        package, _, file = cls.__module__.rpartition(".")
+        cls.name = file if package == __package__ else cls.__name__
 
     def __post_init__(self) -> None:
         checks.at_least("start_epoch", self.start_epoch, 0)
