@@ -26,7 +26,7 @@ class Fill:
             places on; "input", what the encoder answers to a zero input.
         draw: which permutation, or how far to shift.
         examples: size of the batch.
-        modalities: all of them, in order; each has permutations of its own.
+        modalities: all of them; each has permutations of its own, whatever their order.
         from_zero: answers to zero inputs that are known already.
     """
 
@@ -62,7 +62,9 @@ class Fill:
 
     def _order(self, modality: str) -> Tensor:
         if self.kind == "permute":
-            seed = self.draw * len(self.modalities) + self.modalities.index(modality)
+            # By name, so that the order in which modalities are told changes nothing.
+            place = sorted(self.modalities).index(modality)
+            seed = self.draw * len(self.modalities) + place
             return derangement(self.examples, seed)
         return torch.arange(self.examples).roll(-self.draw)
 
