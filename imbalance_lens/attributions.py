@@ -71,7 +71,7 @@ def attribute_inputs(
         >>> abs(found["audio"]).sum() > abs(found["visual"]).sum()
         np.True_
     """
-    checks.positive("n_steps", n_steps)
+    checks.whole("n_steps", n_steps)
     logits_of = None if logits is None else checked_logits(logits)
     inner = unwrap(model)
     with frozen(inner):

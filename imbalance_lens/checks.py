@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from .errors import BatchError, SettingError
@@ -24,27 +25,28 @@ def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
         raise SettingError(f"{name}={value!r} is not known. Choose one of: {listed}.")
 
 
-def positive(name: str, value: float) -> None:
+def positive(name: str, value: object) -> None:
     """Complain unless `value` is a number above zero."""
-    if not value > 0:
+    if not (isinstance(value, Real) and value > 0):
         raise SettingError(f"{name} must be above 0; got {value!r}.")
 
 
-def at_least(name: str, value: float, least: float) -> None:
-    """Complain about a number below `least`."""
-    if not value >= least:
+def at_least(name: str, value: object, least: float) -> None:
+    """Complain unless `value` is a number that is not below `least`."""
+    if not (isinstance(value, Real) and value >= least):
         raise SettingError(f"{name} must be {least} or more; got {value!r}.")
 
 
-def whole(name: str, value: object) -> None:
-    """Complain unless `value` is a whole number above zero."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SettingError(f"{name} must be a whole number above 0; got {value!r}.")
+def whole(name: str, value: object, least: int = 1) -> None:
+    """Complain unless `value` is a whole number that is not below `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        bound = " above 0" if least == 1 else f", {least} or above"
+        raise SettingError(f"{name} must be a whole number{bound}; got {value!r}.")
 
 
-def fraction(name: str, value: float) -> None:
+def fraction(name: str, value: object) -> None:
     """Complain unless 0 < value < 1."""
-    if not 0 < value < 1:
+    if not (isinstance(value, Real) and 0 < value < 1):
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..checks import positive
+from ..checks import whole
 
 Schedule = Callable[[int], bool]
 
@@ -21,7 +21,7 @@ def every(steps: int) -> Schedule:
         >>> [step for step in range(120) if look(step)]
         [0, 50, 100]
     """
-    positive("steps", steps)
+    whole("steps", steps)
     return lambda step: step % steps == 0
 
 
@@ -36,7 +36,7 @@ def log_spaced(per_decade: int = 10) -> Schedule:
         >>> [step for step in range(200) if look(step)]
         [0, 1, 4, 10, 32, 100]
     """
-    positive("per_decade", per_decade)
+    whole("per_decade", per_decade)
 
     def look(step: int) -> bool:
         if step < 1:

@@ -160,8 +160,10 @@ _VARIABLES = {
 
 def distinct(thresholds: Iterable[float]) -> tuple[float, ...]:
     """Return the thresholds; complain unless they are different numbers above 0."""
-    is_list = isinstance(thresholds, Iterable) and not isinstance(thresholds, str)
-    bounds = tuple(map(float, thresholds)) if is_list else ()
+    try:
+        bounds = () if isinstance(thresholds, str) else tuple(map(float, thresholds))
+    except (TypeError, ValueError):
+        bounds = ()
     if not bounds or len(set(bounds)) < len(bounds):
         raise SettingError(
             f"thresholds must be one or more different numbers, such as {THRESHOLDS}; "

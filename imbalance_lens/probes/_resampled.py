@@ -34,8 +34,9 @@ class Resampled(Probe):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks.positive("resamples", self.resamples)
+        checks.whole("resamples", self.resamples)
         checks.fraction("confidence_level", self.confidence_level)
+        checks.whole("seed", self.seed, 0)
 
     def resample(self, columns: np.ndarray, keys: Sequence[Any]) -> np.ndarray:
         """Return the means of all columns over the same resampled examples.

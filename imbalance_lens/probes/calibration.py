@@ -78,7 +78,7 @@ class Calibration(Probe):
     _heads: dict[str, Reliability] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.positive("bins", self.bins)
+        checks.whole("bins", self.bins)
 
     def observe(self, seen: Observation) -> None:
         """Sort one batch into the bins, by the logits of each modality and of the model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -70,7 +71,7 @@ class DeadFeatures(Probe):
     _left_out: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
+        if not (isinstance(self.threshold, Real) and 0 < self.threshold <= 1):
             raise SettingError(
                 "threshold is a share of the examples, above 0 and at most 1; "
                 f"got {self.threshold!r}."

@@ -83,7 +83,7 @@ class Emap(Exchanging):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive("batches", self.batches)
+        checks.whole("batches", self.batches)
 
     def looks_at(self, step: int) -> bool:  # noqa: ARG002 - counts what it has seen
         """Say whether fewer batches were looked at than are wanted."""

@@ -60,7 +60,7 @@ class GradientConflict(Probe):
     _seen: list[tuple[int, int, Tensor]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.positive("batches", self.batches)
+        checks.whole("batches", self.batches)
 
     def looks_at(self, step: int) -> bool:
         """Look at the first batches."""

@@ -78,7 +78,7 @@ class IntegratedGradients(Resampled):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("target", self.target, TARGETS)
-        checks.positive("n_steps", self.n_steps)
+        checks.whole("n_steps", self.n_steps)
 
     def observe(self, seen: Observation) -> None:
         """Share out the logits of one batch."""

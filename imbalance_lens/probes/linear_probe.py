@@ -95,7 +95,7 @@ class LinearProbe(Resampled):
         checks.positive("C", self.C)
         for name in ("max_iter", "max_examples"):
             checks.whole(name, getattr(self, name))
-        checks.at_least("folds", self.folds, 2)
+        checks.whole("folds", self.folds, 2)
         self._held_out = Sample(self.max_examples, self.seed)
         self._training = Sample(self.max_examples, self.seed)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import torch
 
-from .. import formulas, schema
+from .. import checks, formulas, schema
 from ..errors import SettingError
 from ..observation import Need, Observation
 from ._resampled import Resampled
@@ -82,13 +82,18 @@ class MissingModality(Resampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.rates = tuple(float(rate) for rate in self.rates)
-        rising = all(one < other for one, other in pairwise(self.rates))
-        if not self.rates or not rising or self.rates[0] < 0 or not self.rates[-1] <= 1:
+        checks.whole("exact_up_to", self.exact_up_to, 0)
+        try:
+            rates = tuple(float(rate) for rate in self.rates)
+        except (TypeError, ValueError):
+            rates = ()
+        rising = all(one < other for one, other in pairwise(rates))
+        if not rates or not rising or rates[0] < 0 or not rates[-1] <= 1:
             raise SettingError(
                 "rates must be probabilities from 0 to 1 in rising order, one at least; got "
-                f"{list(self.rates)}."
+                f"{self.rates!r}."
             )
+        self.rates = rates
 
     def observe(self, seen: Observation) -> None:
         """Score one batch with every set of modalities that can be left."""

@@ -70,7 +70,7 @@ class Permutation(Exchanging):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive("draws", self.draws)
+        checks.whole("draws", self.draws)
 
     def observe(self, seen: Observation) -> None:
         """Exchange the features of each modality in turn between the examples of one batch."""

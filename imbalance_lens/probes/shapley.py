@@ -99,7 +99,8 @@ class Shapley(Resampled):
         self.values = (self.values,) if isinstance(self.values, str) else tuple(self.values)
         self._units = common_units(self.values)
         checks.one_of("empty", self.empty, _EMPTY)
-        checks.positive("order_pairs", self.order_pairs)
+        checks.whole("order_pairs", self.order_pairs)
+        checks.whole("exact_up_to", self.exact_up_to, 0)
 
     def observe(self, seen: Observation) -> None:
         """Evaluate the sets of modalities on one batch and share out what they are worth."""

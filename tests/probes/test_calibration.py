@@ -91,5 +91,5 @@ def test_nan_is_counted_in_no_bin_and_makes_the_errors_of_its_head_unknown():
 
 
 def test_no_bins_are_refused():
-    with pytest.raises(SettingError, match="bins must be above 0; got 0"):
+    with pytest.raises(SettingError, match="bins must be a whole number above 0; got 0"):
         Calibration(bins=0)

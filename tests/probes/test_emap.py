@@ -193,5 +193,5 @@ def test_the_bytes_per_example_are_those_of_the_docstring():
 
 
 def test_no_batches_are_refused():
-    with pytest.raises(SettingError, match="batches must be above 0; got 0"):
+    with pytest.raises(SettingError, match="batches must be a whole number above 0; got 0"):
         Emap(batches=0)

@@ -253,5 +253,5 @@ def test_it_has_to_be_named():
 
 
 def test_no_batches_are_refused():
-    with pytest.raises(SettingError, match="batches must be above 0; got 0"):
+    with pytest.raises(SettingError, match="batches must be a whole number above 0; got 0"):
         GradientConflict(batches=0)

@@ -233,7 +233,7 @@ def test_half_precision_is_integrated_in_single(dtype):
     ("settings", "message"),
     [
         ({"target": "true"}, "target='true' is not known. Choose one of: 'label', 'predicted'"),
-        ({"n_steps": 0}, "n_steps must be above 0"),
+        ({"n_steps": 0}, "n_steps must be a whole number above 0"),
         ({"confidence_level": 1.0}, "confidence_level must lie between"),
     ],
 )

@@ -109,8 +109,8 @@ def test_too_little_to_fit_or_to_test_is_said(seen, reason):
         ({"C": 0.0}, "C must be above 0; got 0.0"),
         ({"max_iter": 0}, "max_iter must be a whole number above 0"),
         ({"max_examples": 0}, "max_examples must be a whole number above 0"),
-        ({"folds": 1}, "folds must be 2 or more; got 1"),
-        ({"resamples": 0}, "resamples must be above 0"),
+        ({"folds": 1}, "folds must be a whole number, 2 or above; got 1"),
+        ({"resamples": 0}, "resamples must be a whole number above 0"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, message):

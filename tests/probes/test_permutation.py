@@ -195,5 +195,5 @@ def test_the_bytes_per_example_are_those_of_the_docstring():
 
 
 def test_no_draws_are_refused():
-    with pytest.raises(SettingError, match="draws must be above 0; got 0"):
+    with pytest.raises(SettingError, match="draws must be a whole number above 0; got 0"):
         Permutation(draws=0)

@@ -269,8 +269,8 @@ def test_the_bytes_per_example_are_those_of_the_docstring():
             "'valuation'; 'logit'; 'log_probability'",
         ),
         ({"empty": "chance"}, "empty='chance' is not known. Choose one of: 'model', 'zero'"),
-        ({"order_pairs": 0}, "order_pairs must be above 0; got 0"),
-        ({"resamples": 0}, "resamples must be above 0; got 0"),
+        ({"order_pairs": 0}, "order_pairs must be a whole number above 0; got 0"),
+        ({"resamples": 0}, "resamples must be a whole number above 0; got 0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(setting, message):

@@ -279,7 +279,7 @@ def test_what_stands_for_absent_is_asked_for_and_noted():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"resamples": 0}, "resamples must be above 0; got 0"),
+        ({"resamples": 0}, "resamples must be a whole number above 0; got 0"),
         ({"confidence_level": 95}, "confidence_level must lie between 0 and 1.*got 95"),
     ],
 )
