@@ -2,20 +2,25 @@
 
 from ._base import Fusion
 from .additive import ConcatFusion, SumFusion
+from .bottleneck import BottleneckTransformer
 from .deep import AttentionFusion, MlpFusion
 from .encoders import Mlp, ResNet18, SmallCnn, Transformer
 from .gates import FilmFusion, GatedFusion, GatedUnitFusion
+from .irfb import Irfb, IrfbTransformer
 from .late import LateFusion
 from .products import BilinearFusion, LowRankFusion
 
 __all__ = [
     "AttentionFusion",
     "BilinearFusion",
+    "BottleneckTransformer",
     "ConcatFusion",
     "FilmFusion",
     "Fusion",
     "GatedFusion",
     "GatedUnitFusion",
+    "Irfb",
+    "IrfbTransformer",
     "LateFusion",
     "LowRankFusion",
     "Mlp",
