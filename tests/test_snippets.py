@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import recipes
 from imbalance_lens.cli import main
 from imbalance_lens.cli._group import COMMANDS
 from imbalance_lens.probes import PROBES
@@ -138,10 +139,15 @@ def test_the_page_on_the_command_line_has_every_command_and_option_and_no_other(
     assert shown <= {option for _, option in options()} | {"--help", "--debug", "--version"}
 
 
-def test_the_probes_in_the_readme_are_there():
-    named = re.findall(r"^\| \[?`(\w+)`", (REPOSITORY / "README.md").read_text(), re.M)
-    assert named
-    assert set(named) <= set(PROBES.names())
+@pytest.mark.parametrize(
+    ("kind", "known"), [("probes", PROBES.names()), ("recipes", recipes.names())]
+)
+def test_the_probes_and_recipes_in_the_readme_are_there(kind: str, known: tuple[str, ...]):
+    rows = re.findall(
+        rf"^\| \[`(\w+)`\]\(docs/{kind}/", (REPOSITORY / "README.md").read_text(), re.M
+    )
+    assert rows
+    assert set(rows) <= set(known)
 
 
 @pytest.mark.parametrize(
