@@ -18,6 +18,7 @@ from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.batches import Split
 from imbalance_lens.errors import SettingError
 from imbalance_lens.hooks.wrappers import unwrap
+from imbalance_lens.loaders import loader_kept
 from imbalance_lens.passes import who_is_who
 
 from ._base import Run, Want
@@ -140,7 +141,7 @@ def estimate_weights(
     own = copied(original).to(where)
     data = TrainingLoader(train, split=split, seed=seed)
     examples = examples_of(data, val, fraction=fraction, held_out=held_out, seed=seed)
-    with seeded(seed):
+    with seeded(seed), loader_kept(examples.training.loader):
         inputs, _ = next(examples.training.epoch(0))
         who = who_is_who(own, anatomy, inputs)
         run = Run(own, who, torch.Generator(where), loss=loss or default_loss)
