@@ -13,6 +13,8 @@ from imbalance_lens.anatomy.outputs import LogitsOf, checked_logits
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.anatomy.sites import Target, Wiring
 from imbalance_lens.batches import bind, device_of
+from imbalance_lens.errors import NotAttachedError
+from imbalance_lens.hooks.wrappers import is_compiled
 
 from ._base import Run, Want
 from ._distributed import same_on_all_ranks_
@@ -42,6 +44,19 @@ class FirstLook:
     def readout(self) -> str:
         """How scores are read; "" where they are not."""
         return "" if self.scorer is None else self.scorer.kind
+
+
+def refuse_compiled(model: nn.Module) -> None:
+    """Complain about a compiled model.
+
+    Raises:
+        NotAttachedError: it is one.
+    """
+    if is_compiled(model):
+        raise NotAttachedError(
+            "The model is compiled, and what is attached now would never be called. Give the model "
+            "from before torch.compile; recipes.apply(..., compile=True) compiles its encoders."
+        )
 
 
 def first_look(

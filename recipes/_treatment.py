@@ -17,7 +17,7 @@ from imbalance_lens.anatomy.staging import Compile, Staging, TrainingPass
 from imbalance_lens.batches import device_of
 from imbalance_lens.errors import NotAttachedError, SettingError
 from imbalance_lens.hooks.optimizers import after_step, unwrap_optimizer
-from imbalance_lens.hooks.wrappers import is_compiled, unwrap
+from imbalance_lens.hooks.wrappers import unwrap
 from imbalance_lens.passes import who_is_who
 
 from . import _tasks as tasks
@@ -25,7 +25,7 @@ from ._base import Recipe, Run, Seen, Want, acts_on
 from ._batches import TrainingLoader
 from ._compose import warn_of_clashes
 from ._distributed import average_gradients_, shared_seed
-from ._first_look import FirstLook, first_look
+from ._first_look import FirstLook, first_look, refuse_compiled
 from ._groups import check_joined, groups_of
 from ._history import History
 from ._scores import StepScores, record_scores
@@ -69,12 +69,7 @@ class Treatment:
         compiled: Compile | None = None,
         data: TrainingLoader | None = None,
     ) -> None:
-        if is_compiled(model):
-            raise NotAttachedError(
-                "The model is compiled, and what is attached now would never be called. Give the "
-                "model from before torch.compile; recipes.apply(..., compile=True) compiles its "
-                "encoders."
-            )
+        refuse_compiled(model)
         warn_of_clashes(recipes)
         self.recipes = list(recipes)
         inner = unwrap(model)
@@ -110,9 +105,7 @@ class Treatment:
 
     def __enter__(self) -> Self:
         if self._ended:
-            raise NotAttachedError(
-                "These recipes have given back what they prepared. Attach them anew."
-            )
+            raise NotAttachedError("The recipes gave back what they prepared. Attach them anew.")
         if self._staging is not None:
             self._attached.enter_context(self._staging.attached())
         return self
@@ -243,10 +236,9 @@ class Treatment:
 
     def _stage(self, first: FirstLook, compiled: Compile | None) -> None:
         edits = any(acts_on(recipe, "on_features") for recipe in self.recipes)
-        acts = edits or any(
-            acts_on(recipe, event) for recipe in self.recipes for event in ("on_loss", "on_gradients")
-        )
-        if not (self._wants or acts or self.run.heads or compiled):
+        later = ("on_loss", "on_gradients")
+        acts = any(acts_on(recipe, event) for recipe in self.recipes for event in later)
+        if not (self._wants or edits or acts or self.run.heads or compiled):
             return
         self._staging = Staging(
             self.run.model,

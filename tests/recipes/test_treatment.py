@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
 import recipes
 from imbalance_lens.errors import NotAttachedError
@@ -24,7 +25,7 @@ def by_hand(
     listener = Listening()
     model, loader = model_of(), list(loader_of())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+    scaler = GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
     torch.manual_seed(3)
     with recipes.attach([*chosen, listener], model, loader[0][:2], seed=3) as remedy:
         for step, (*inputs, labels) in enumerate(loader):
