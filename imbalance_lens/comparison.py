@@ -15,7 +15,7 @@ from .anatomy.readout import Heads
 from .anatomy.replayer import Replayer
 from .batches import Split
 from .checkpoints import load_into
-from .errors import CheckpointError, SettingError
+from .errors import CheckpointError, NotApplicableError, SettingError
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
 from .loaders import loader_kept, pairs
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 State = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
 """A checkpoint file, a state_dict, or a model of the same make."""
+
+_COMPARING = {"ogr", "gradient_ogr"}
+"""Probes that keep states apart; any other would pool what it hears of all of them."""
 
 
 def compare_checkpoints(
@@ -63,9 +66,10 @@ def compare_checkpoints(
         The answer of the probe, with the states on the dimension `epoch`, counted from 0.
 
     Raises:
-        SettingError: fewer than two states.
+        SettingError: fewer than two states, or a probe that does not compare states.
         CheckpointError: a state does not fit the model.
         BatchError: a set without a batch, or with batches that cannot be used.
+        NotApplicableError: the probe cannot answer for this model or this data.
 
     Example:
         >>> from imbalance_lens.testing import planted
@@ -75,14 +79,19 @@ def compare_checkpoints(
         >>> found["total_ogr"].values
         array([0., 0., 0.])
     """
+    if isinstance(states, str | Mapping) or not isinstance(states, Sequence):
+        raise SettingError(
+            f"states is a {type(states).__name__}. Give a list of two or more states, each a "
+            "checkpoint file, a state_dict or a model."
+        )
     if len(states) < 2:
         raise SettingError(f"Two or more states are needed to compare; got {len(states)}.")
     inner = unwrap(model)
     compares = chosen_probes([probe])
-    if not all(one.looks_at_training for one in compares.values()):
+    if not compares.keys() <= _COMPARING:
         raise SettingError(
-            f"probe={probe!r} does not tell training from held-out examples. Use 'ogr', or "
-            "diagnose each state."
+            f"probe={probe!r} does not compare states on training and held-out examples. Use one "
+            f"of {', '.join(map(repr, sorted(_COMPARING)))}, or diagnose each state."
         )
     logits_of = None if logits is None else checked_logits(logits)
     own = {name: value.detach().clone() for name, value in inner.state_dict().items()}
@@ -94,10 +103,13 @@ def compare_checkpoints(
                 _take(inner, own if state in (model, inner) else state, trust=trust)
                 with Replayer(inner, who, logits_of=logits_of) as replayer:
                     for training, loader in ((True, train), (False, held_out)):
-                        examples = pairs(loader, split)
+                        kind = "training" if training else "held-out"
+                        examples = pairs(loader, split, name=f"The loader of {kind} examples")
                         show(examples, replayer, observer, epoch=epoch, training=training)
         finally:
             _take(inner, own)
+    for name, reason in observer.skipped.items():
+        raise NotApplicableError(f"{name!r} has no answer: {reason}.")
     (compared,) = compares.values()
     return compared.result()
 
@@ -107,6 +119,10 @@ def _take(model: nn.Module, state: State, *, trust: bool = False) -> None:
         load_into(model, state, trust=trust)
         return
     weights = unwrap(state).state_dict() if isinstance(state, nn.Module) else state
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(
+            f"A state is a {type(state).__name__}. Give a checkpoint file, a state_dict or a model."
+        )
     try:
         with torch.no_grad():
             model.load_state_dict(weights)

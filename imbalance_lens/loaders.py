@@ -36,7 +36,10 @@ def pairs(
 
 def no_batch(name: str = "The loader") -> BatchError:
     """Return the complaint about a loader that is empty."""
-    return BatchError(f"{name} gave no batch. Give one with at least one example.")
+    return BatchError(
+        f"{name} gave no batch. Give one with at least one example; a generator that was read "
+        "once gives none again, where a list or a DataLoader does."
+    )
 
 
 def iterated(loader: Iterable[Any], name: str = "The loader") -> Iterator[Any]:

@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 import imbalance_lens as lens
-from imbalance_lens.errors import BatchError, CheckpointError, SettingError
+from imbalance_lens.errors import (
+    BatchError,
+    CheckpointError,
+    NotApplicableError,
+    SettingError,
+)
 from imbalance_lens.formulas import overfitting_to_generalization
 from imbalance_lens.testing import assert_passive
 from tests.watched import WHO, Net, batches, fresh, train
@@ -63,3 +68,36 @@ def test_the_model_has_its_own_weights_again_also_after_an_error(checkpoints: li
 def test_one_state_cannot_be_compared() -> None:
     with pytest.raises(SettingError, match="Two or more states"):
         lens.compare_checkpoints(Net(), [Net()], TRAIN, HELD_OUT)
+
+
+@pytest.mark.parametrize("states", ["run.pt", Net().state_dict(), None, Net()])
+def test_what_is_no_list_of_states_is_said(states) -> None:
+    with pytest.raises(SettingError, match="Give a list of two or more states"):
+        lens.compare_checkpoints(Net(), states, TRAIN, HELD_OUT, WHO)
+
+
+@pytest.mark.parametrize("state", [None, [1, 2], 3])
+def test_what_is_no_state_is_said(state) -> None:
+    model = fresh()
+    with assert_passive(model), pytest.raises(CheckpointError, match=r"A state is a .*\. Give"):
+        lens.compare_checkpoints(model, [model, state], TRAIN, HELD_OUT, WHO)
+
+
+def test_a_probe_that_would_pool_the_states_is_refused() -> None:
+    model = fresh()
+    with pytest.raises(SettingError, match="Use one of 'gradient_ogr', 'ogr'"):
+        lens.compare_checkpoints(model, [model, model], TRAIN, HELD_OUT, WHO, probe="linear_probe")
+
+
+def test_a_generator_lasts_for_one_state_only() -> None:
+    model = fresh()
+    with pytest.raises(BatchError, match="loader of held-out examples gave no batch.*generator"):
+        lens.compare_checkpoints(model, [model, model], TRAIN, iter(HELD_OUT), WHO)
+
+
+@pytest.mark.parametrize("unlabeled", ["train", "held_out"])
+def test_without_labels_there_is_a_reason(unlabeled: str) -> None:
+    model, sets = fresh(), {"train": TRAIN, "held_out": HELD_OUT}
+    sets[unlabeled] = [(tuple(inputs), None) for *inputs, _ in sets[unlabeled]]
+    with pytest.raises(NotApplicableError, match="'ogr' has no answer: .*labels"):
+        lens.compare_checkpoints(model, [model, model], anatomy=WHO, **sets)
