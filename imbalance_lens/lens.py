@@ -17,7 +17,7 @@ from .anatomy.replayer import Replayer
 from .anatomy.self_check import self_check
 from .anatomy.sites import Recording
 from .batches import Call, Split, class_indices
-from .errors import NotAttachedError, SignalBypassWarning
+from .errors import NotApplicableError, NotAttachedError, SettingError, SignalBypassWarning
 from .hooks.clock import Schedule, every
 from .hooks.taps import around_call
 from .hooks.wrappers import is_compiled, unwrap
@@ -53,6 +53,7 @@ class Lens:
     Raises:
         NotAttachedError: the model is compiled already.
         AnatomyError: a path of the anatomy leads nowhere.
+        SettingError: `anatomy` or `schedule` is none.
 
     Example:
         >>> from imbalance_lens.testing import planted
@@ -80,6 +81,13 @@ class Lens:
         heads: Heads | None = None,
         logits: LogitsOf | None = None,
     ) -> None:
+        if not isinstance(anatomy, Anatomy | Mapping):
+            raise SettingError(
+                f"anatomy is a {type(anatomy).__name__}. Give find_anatomy(model, inputs), or a "
+                "mapping such as {'audio': 'path.to.module', ...}."
+            )
+        if not (schedule is None or callable(schedule)):
+            raise SettingError(f"schedule={schedule!r} is no schedule. Give every(50), say.")
         who = anatomy if isinstance(anatomy, Anatomy) else Anatomy(encoders=anatomy)
         if is_compiled(model):
             raise NotAttachedError(
@@ -201,8 +209,20 @@ class Lens:
         return self._roll.answer(name, self._observer.probes[name], self.epochs)
 
     def datasets(self) -> dict[str, xr.Dataset]:
-        """Return what every probe that can answer has seen so far; see `dataset`."""
-        return {name: self.dataset(name) for name in self._observer.probes}
+        """Return what every probe that can answer has seen so far; see `dataset`.
+
+        Raises:
+            NotAttachedError: no probe has seen anything.
+        """
+        answers, nothing = {}, None
+        for name in self._observer.probes:
+            try:
+                answers[name] = self.dataset(name)
+            except (NotApplicableError, NotAttachedError) as error:
+                nothing = error
+        if nothing and not answers:
+            raise nothing
+        return answers
 
     def _before(self) -> None:
         self._recording.close()  # left open by a pass that raised

@@ -9,6 +9,7 @@ from imbalance_lens.errors import (
     AnatomyError,
     BatchError,
     NotAttachedError,
+    SettingError,
     UnknownNameError,
 )
 from imbalance_lens.observation import Observation
@@ -174,6 +175,20 @@ def test_a_real_probe_answers_a_dataset() -> None:
     assert float(answer["count"].sum()) == 48
     with pytest.raises(UnknownNameError, match="No probe named 'zero_out'"):
         session.dataset("zero_out")
+
+
+def test_a_probe_that_has_seen_nothing_does_not_cost_the_answers_of_the_others() -> None:
+    session = train(fresh(), lambda model: Lens(model, WHO, ["logit_norm", "linear_probe"]))
+    assert session is not None
+    assert list(session.datasets()) == ["logit_norm"]
+    with pytest.raises(NotAttachedError, match="has seen no batch"):
+        Lens(fresh(), WHO, ["logit_norm"]).datasets()
+
+
+@pytest.mark.parametrize(("anatomy", "schedule"), [(None, None), (WHO, 50), (WHO, "every(50)")])
+def test_what_is_no_anatomy_and_no_schedule_is_said(anatomy, schedule) -> None:
+    with pytest.raises(SettingError, match="Give "):
+        Lens(fresh(), anatomy, ["logit_norm"], schedule=schedule)
 
 
 def test_coalitions_are_asked_when_the_step_is_seen_and_not_later() -> None:
