@@ -49,6 +49,10 @@ def show(
         first = first or given
         with _complete(step, first - given, replayer.anatomy):
             replay = replayer.capture(bind(replayer.model, inputs).to(device), listen=listen)
+        if not replay.examples:
+            raise BatchError(
+                f"Batch {step + 1} of the loader has no example. Leave empty batches out."
+            )
         if step == 0 and at_first is not None:
             at_first(replay)
         observer.see(replay, labels, step=step, epoch=epoch, training=training, comparing=comparing)

@@ -77,3 +77,11 @@ def test_what_is_no_loader_is_said(loader) -> None:
 def test_max_batches_is_a_whole_number(most) -> None:
     with pytest.raises(SettingError, match="max_batches must be a whole number above 0"):
         lens.diagnose(Late(), data(), WHO, max_batches=most)
+
+
+@pytest.mark.parametrize("probe", ["dead_features", "zero_out"])
+def test_a_batch_without_examples_is_named(probe) -> None:
+    batch = data(1)[0]
+    empty = tuple(tensor[:0] for tensor in batch)
+    with pytest.raises(BatchError, match="Batch 2 of the loader has no example"):
+        lens.diagnose(Late(), [batch, empty], WHO, probes=[probe])
