@@ -1,9 +1,9 @@
 """What recipes do against an imbalance that was planted, over several seeds.
 
-Run with `python -m benchmarks.planted_imbalance`. AV-Digits, once with images that are learned faster
-than the sounds, once with images so noisy that the sounds are ahead. Each training runs its epochs to
-the end and is measured on the test split. The intervals are 95 % intervals of the paired difference to
-joint training over the seeds (Student's t).
+Run with `python -m benchmarks.planted_imbalance`. AV-Digits, once with images that are learned
+faster than the sounds, once with images so noisy that the sounds are ahead. Each training runs its
+epochs to the end and is measured on the test split. The intervals are 95 % intervals of the paired
+difference to joint training over the seeds (Student's t).
 """
 
 from __future__ import annotations

@@ -92,6 +92,9 @@ class Seen:
     examples: Tensor
 
 
+_COUNTS = ("step", "micro_step", "epoch")
+
+
 @dataclass
 class Run:
     """The training that recipes act on.
@@ -167,6 +170,17 @@ class Run:
     def record_epoch(self, quantity: Quantity, values: Mapping[str, float]) -> None:
         """Write one number per modality, or head, into the history of this epoch."""
         self._record_epoch(quantity, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the run is."""
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {"generator": self.generator.get_state(), **counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.generator.set_state(state["generator"])
+        for name in _COUNTS:
+            setattr(self, name, state[name])
 
     def unless_skipped(self, new: Tensor, old: Tensor) -> Tensor:
         """Return `new`, or `old` where the optimizer left out the step."""

@@ -84,7 +84,7 @@ def fit(
                 vigil.see(losses)
                 books.close_step(len(micro_batches), examples, vigil)
             vigil.check()
-            treatment.close_epoch()  # on_epoch_end
+            treatment.end_epoch()  # on_epoch_end
             books.close_epoch()
         books.end()
 

@@ -211,7 +211,12 @@ class Treatment:
             recipe.on_gradients(self.run, seen)
 
     def close_epoch(self) -> None:
-        """Tell the recipes that an epoch has ended."""
+        """Tell the recipes that an epoch has ended, and move what was recorded to the host."""
+        self.end_epoch()
+        self.history.close_epoch({})
+
+    def end_epoch(self) -> None:
+        """Tell the recipes that an epoch has ended; the history of it is closed by the caller."""
         for recipe in reversed(list(self._acting("on_epoch_end"))):
             recipe.on_epoch_end(self.run)
         self.run.epoch += 1
@@ -220,19 +225,15 @@ class Treatment:
         """Return what a resumed training needs, apart from the weights."""
         return {
             "recipes": {recipe.name: recipe.state_dict() for recipe in self.recipes},
-            "generator": self.run.generator.get_state(),
-            "step": self.run.step,
-            "micro_step": self.run.micro_step,
-            "epoch": self.run.epoch,
+            "run": self.run.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         for recipe in self.recipes:
             recipe.load_state_dict(state["recipes"][recipe.name])
-        self.run.generator.set_state(state["generator"])
-        self._begun = self.run.step = state["step"]
-        self.run.micro_step, self.run.epoch = state["micro_step"], state["epoch"]
+        self.run.load_state_dict(state["run"])
+        self._begun = self.run.step
 
     def _stage(self, first: FirstLook, compiled: Compile | None) -> None:
         edits = any(acts_on(recipe, "on_features") for recipe in self.recipes)

@@ -158,9 +158,7 @@ class RecipeCallback(_Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         """Tell the recipes that the epoch has ended, and move the history to the host."""
-        treatment = self._at_work()
-        treatment.close_epoch()
-        treatment.history.close_epoch({})
+        self._at_work().close_epoch()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002
         """Give everything back."""
