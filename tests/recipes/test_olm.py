@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader
 
 import recipes
@@ -255,3 +256,11 @@ def test_logits_are_found_in_an_output_of_several_parts():
     assert torch.equal(scaled(Two(), 3, logits=lambda given: given["features"])(x), 3 * x)
     with pytest.raises(SettingError, match="coefficient must be above 0"):
         scaled(Two(), 0)
+
+
+def test_a_step_between_two_measurements_reads_no_number():
+    with FakeTensorMode():
+        recipe, run = prepared(official_grad=True)
+        recipe._losses.look = lambda _: False  # it is asked of the host how the model is
+        for _ in range(2):
+            stepped(recipe, run)
