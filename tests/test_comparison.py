@@ -91,7 +91,7 @@ def test_a_probe_that_would_pool_the_states_is_refused() -> None:
 
 def test_a_generator_lasts_for_one_state_only() -> None:
     model = fresh()
-    with pytest.raises(BatchError, match="loader of held-out examples gave no batch.*generator"):
+    with pytest.raises(BatchError, match=r"held-out examples gave no batch.*generator"):
         lens.compare_checkpoints(model, [model, model], TRAIN, iter(HELD_OUT), WHO)
 
 
@@ -99,5 +99,5 @@ def test_a_generator_lasts_for_one_state_only() -> None:
 def test_without_labels_there_is_a_reason(unlabeled: str) -> None:
     model, sets = fresh(), {"train": TRAIN, "held_out": HELD_OUT}
     sets[unlabeled] = [(tuple(inputs), None) for *inputs, _ in sets[unlabeled]]
-    with pytest.raises(NotApplicableError, match="'ogr' has no answer: .*labels"):
+    with pytest.raises(NotApplicableError, match=r"'ogr' has no answer: .*labels"):
         lens.compare_checkpoints(model, [model, model], anatomy=WHO, **sets)

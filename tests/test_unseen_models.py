@@ -241,5 +241,12 @@ def test_the_lens_tries_the_sites_at_its_first_look() -> None:
 
 
 def test_a_probe_that_does_not_compare_cannot_compare_states() -> None:
-    with pytest.raises(SettingError, match="does not tell training from held-out"):
+    with pytest.raises(SettingError, match="does not compare states"):
         lens.compare_checkpoints(Late(), [Late(), Late()], data(), data(), WHO, probe="zero_out")
+
+
+def test_an_encoder_that_takes_in_another_one_is_not_left_unsaid() -> None:
+    model = Late()
+    with pytest.warns(SignalBypassWarning, match="head of modality 'audio' takes in what ev of"):
+        report = lens.diagnose(model, data(), {"audio": "head", "visual": "ev"})
+    assert "leaving 'visual' out leaves its signal in 'audio'" in str(report).replace("\n  ", " ")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +22,7 @@ from ..observation import BN_STATS, Activation
 from ..trees import carries_signal, map_tensors, tensors
 from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
+from .recording import answered, recorded
 from .sites import Recorded, Recording, Site, Target, Wiring, item_of, with_item
 from .types import Anatomy
 
@@ -238,6 +241,25 @@ class Replay:
     def again(self, call: Call) -> Replay:
         """Return the replay of other inputs."""
         return self._replayer.capture(call)
+
+    def signals_without(self, modality: str) -> dict[str, tuple[Tensor, ...]]:
+        """Return what `signals` are if the other encoders run again while this one answers zero."""
+        claims = self._replayer.wiring.claims
+        zero = Fill("zero", 0, self.examples, self.modalities, self._from_zero)
+        calls: dict[Target, list[Recorded]] = {target: [] for target in self.recorded.calls}
+        with self._replayer.at(self._start), ExitStack() as stack:
+            for target, made in calls.items():
+                if all(claim.modality == modality for claim in claims[target]):
+                    made += self.recorded.calls[target]
+                    answers = (self._answer(target, call, zero) for call in range(len(made)))
+                    stack.enter_context(answered(target, partial(next, answers)))
+                else:
+                    stack.enter_context(recorded(target, made))
+            stack.enter_context(self.recorded.autocast())
+            self.call(self._replayer.model)
+        again = copy.copy(self)
+        again.recorded = self.recorded._replace(calls=calls)
+        return again.signals
 
     def disturb(self, call: Call) -> None:
         """Run the whole model on other inputs, as somebody else might between two replays."""

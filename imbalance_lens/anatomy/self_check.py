@@ -29,8 +29,9 @@ class Remark(NamedTuple):
 def self_check(replay: Replay) -> list[Remark]:
     """Try a replay on a few examples of its batch before it is used.
 
-    Costs a pass of two examples through the model, some of fusion and head, and one of fusion and
-    head with the whole batch, of which others may take another way through the model.
+    Costs a pass of two examples through the model, one more for each modality, some of fusion and
+    head, and one of fusion and head with the whole batch, of which others may take another way
+    through the model.
 
     Returns:
         What could not be tried, and which inputs reach the logits past the sites.
@@ -40,6 +41,9 @@ def self_check(replay: Replay) -> list[Remark]:
     """
     few = _of_few(replay)
     check_replay(few)
+    nested = _nested(few)
+    if nested:
+        return nested
     if _exchanged(few.call, list(few.call.inputs)) is None:
         sentence = (
             "Whether the encoders catch the whole signal could not be tried: the first batch has "
@@ -74,10 +78,15 @@ def repeats(replay: Replay) -> bool:
     """Say whether fusion and head give the model's own logits again."""
     own = replay.logits_all
     again = replay.logits_of(replay.rerun(replay.modalities))
-    if again.shape != own.shape or not own.numel():
-        return again.shape == own.shape
-    scale = float(own.abs().max().clamp_min(1.0).nan_to_num())
-    return torch.allclose(again, own, rtol=_CLOSE, atol=_CLOSE * scale, equal_nan=True)
+    return _alike(again, own)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors are the same but for rounding."""
+    if one.shape != other.shape or not other.numel():
+        return one.shape == other.shape
+    scale = float(other.abs().max().clamp_min(1.0).nan_to_num())
+    return torch.allclose(one, other, rtol=_CLOSE, atol=_CLOSE * scale, equal_nan=True)
 
 
 def leaves_traces(replay: Replay) -> bool:
@@ -168,6 +177,28 @@ def _bypasses(replay: Replay) -> list[Remark]:
         f"leave out all of its signal. Name later modules in Anatomy(sites=...), or {AT_INPUTS}."
     )
     return [Remark(sentence, warns=True)]
+
+
+def _nested(replay: Replay) -> list[Remark]:
+    """Say which encoders take in what another modality's gives."""
+    remarks, signals = [], replay.signals
+    for absent in replay.modalities:
+        try:
+            found = replay.signals_without(absent)
+        except Exception:  # see leaves_traces
+            continue
+        remarks += [
+            Remark(
+                f"{', '.join(replay.sites[name])} of modality {name!r} takes in what "
+                f"{', '.join(replay.sites[absent])} of {absent!r} gives, so leaving {absent!r} out "
+                f"leaves its signal in {name!r}. Name encoders of which none feeds another, or "
+                f"{AT_INPUTS}.",
+                warns=True,
+            )
+            for name in replay.modalities
+            if name != absent and not all(map(_alike, found[name], signals[name]))
+        ]
+    return remarks
 
 
 def _says_something(replay: Replay, name: str) -> bool:
