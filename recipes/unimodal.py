@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from imbalance_lens.errors import SettingError
 
 from ._base import Card, Recipe, Run, Seen, Want
 from ._losses import head_losses, plus
+from ._standstill import Standstill, owned_by_none
 
 CARD = Card(
     title="Unimodal training",
@@ -40,7 +41,7 @@ class Unimodal(Recipe):
     card = CARD
     regresses = True
     multilabel = True
-    _frozen: list[nn.Parameter] = field(default_factory=list, init=False, repr=False)
+    _held: Standstill = field(default_factory=Standstill, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,15 +58,7 @@ class Unimodal(Recipe):
 
     def on_fit_start(self, run: Run) -> None:
         """Freeze what no modality owns: it gets no gradient, and ranks would wait for one."""
-        owned = {
-            parameter
-            for modality in run.modalities
-            for parameter in run.anatomy.parameters(run.model, modality)
-        }
-        for parameter in run.model.parameters():
-            if parameter.requires_grad and parameter not in owned:
-                parameter.requires_grad_(False)
-                self._frozen.append(parameter)
+        self._held.hold(owned_by_none(run))
 
     def on_loss(self, run: Run, seen: Seen, loss: Tensor) -> Tensor:  # noqa: ARG002
         """Return the sum of the heads' losses, in place of the joint one."""
@@ -74,8 +67,7 @@ class Unimodal(Recipe):
 
     def on_fit_end(self, run: Run) -> None:  # noqa: ARG002
         """Give back what was frozen."""
-        while self._frozen:
-            self._frozen.pop().requires_grad_(True)
+        self._held.release()
 
 
 RECIPE = Unimodal

@@ -18,8 +18,10 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "ogm_ge": {"neutral": {"alpha": 0.0, "noise": False}},
     "opm": {"neutral": {"q_base": 0.0}},
     "mlb": {"neutral": {"alpha": 0.0}, "baseline": "multi_loss"},
+    "fust": {"masking": "none", "unimodal_epochs": 1},
 }
-"""Settings with which a recipe changes nothing, and what it then is; others have none."""
+"""Settings with which a recipe changes nothing, and what it then is; others have none. Settings of
+one whose defaults need the bundled loop."""
 
 
 def normalized() -> tuple[AudioVisual, list]:
