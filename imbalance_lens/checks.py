@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from .errors import BatchError, SettingError
 from .registry import unknown
@@ -27,13 +27,13 @@ def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
 
 def positive(name: str, value: object) -> None:
     """Complain unless `value` is a number above zero."""
-    if not (isinstance(value, Real) and value > 0):
+    if not (_is_number(value) and value > 0):
         raise SettingError(f"{name} must be above 0; got {value!r}.")
 
 
 def at_least(name: str, value: object, least: float) -> None:
     """Complain unless `value` is a number that is not below `least`."""
-    if not (isinstance(value, Real) and value >= least):
+    if not (_is_number(value) and value >= least):
         raise SettingError(f"{name} must be {least} or more; got {value!r}.")
 
 
@@ -46,7 +46,7 @@ def whole(name: str, value: object, least: int = 1) -> None:
 
 def fraction(name: str, value: object) -> None:
     """Complain unless 0 < value < 1."""
-    if not (isinstance(value, Real) and 0 < value < 1):
+    if not (_is_number(value) and 0 < value < 1):
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
 
 
@@ -114,3 +114,7 @@ def shape(name: str, tensor: Tensor, wanted: str, fits: bool) -> None:
     """Complain unless the tensor's shape fits what is wanted."""
     if not fits:
         raise SettingError(f"{name} must be {wanted}; got {tuple(tensor.shape)}.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real)

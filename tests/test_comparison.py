@@ -97,7 +97,8 @@ def test_a_generator_lasts_for_one_state_only() -> None:
 
 @pytest.mark.parametrize("unlabeled", ["train", "held_out"])
 def test_without_labels_there_is_a_reason(unlabeled: str) -> None:
-    model, sets = fresh(), {"train": TRAIN, "held_out": HELD_OUT}
+    model = fresh()
+    sets: dict[str, list] = {"train": TRAIN, "held_out": HELD_OUT}
     sets[unlabeled] = [(tuple(inputs), None) for *inputs, _ in sets[unlabeled]]
     with pytest.raises(NotApplicableError, match=r"'ogr' has no answer: .*labels"):
-        lens.compare_checkpoints(model, [model, model], anatomy=WHO, **sets)
+        lens.compare_checkpoints(model, [model, model], sets["train"], sets["held_out"], WHO)
