@@ -649,3 +649,38 @@ def test_any_number_of_modalities_is_blended():
     model, data = PlantedModel(names, 4), PlantedData(dict.fromkeys(names, 2.0), examples=64)
     fit = recipes.apply("g_blend", model, DataLoader(data, 16), epochs=1, optimizer=SGD, seed=0)
     assert fit.history["head"].values.tolist() == [*names, "joint"]
+
+
+def test_given_weights_act_in_a_loop_of_one_s_own_as_in_the_bundled_one():
+    weights = {"audio": 0.5, "visual": 0.2, "joint": 0.3}
+    bundled, loader = planted("audio")
+    recipes.apply(
+        "g_blend", bundled, loader, epochs=1, heads=given_heads(), optimizer=SGD, weights=weights
+    )
+    model, loader = planted("audio")
+    inputs, _ = next(iter(loader))
+    with recipes.attach("g_blend", model, inputs, heads=given_heads(), weights=weights) as remedy:
+        optimizer = SGD([*model.parameters(), *remedy.parameters()])
+        for inputs, labels in loader:
+            inputs, labels = remedy.batch(inputs, labels)
+            optimizer.zero_grad()
+            remedy.loss(nn.functional.cross_entropy(model(**inputs), labels)).backward()
+            remedy.gradients(optimizer)
+            optimizer.step()
+    assert all(map(torch.equal, model.parameters(), bundled.parameters()))
+
+
+def test_given_weights_blend_losses_of_any_labels():
+    model, loader = planted("audio", examples=32)
+    several = [(i, nn.functional.one_hot(labels, 4).float()) for i, labels in loader]
+    fit = recipes.apply(
+        "g_blend", model, several, epochs=1, loss=nn.functional.binary_cross_entropy_with_logits,
+        weights=dict.fromkeys(HEADS, 1.0), optimizer=SGD,
+    )  # fmt: skip
+    assert float(fit.history["step_loss"][-1]) > 0
+    again, loader = planted("audio", examples=32)
+    with pytest.raises((BatchError, SettingError), match="class indices"):
+        recipes.apply(
+            "g_blend", again, several, epochs=1, val=several,
+            loss=nn.functional.binary_cross_entropy_with_logits, optimizer=SGD,
+        )  # fmt: skip
