@@ -17,9 +17,9 @@ import recipes
 from benchmarks.diagnose import CLASSES, LateFusion
 from benchmarks.side_by_side import device, wait, write
 
-SIDE, EXAMPLES, BATCH, EPOCHS = 32, 80, 8, 6
+SIDE, EXAMPLES, BATCH, EPOCHS = 32, 80, 8, 4
 ENCODERS = {"first": "nets.0", "second": "nets.1"}
-HALVES = {"online": True, "first_super_epoch": 3, "super_epoch": 3}
+HALVES = {"online": True, "first_super_epoch": 2, "super_epoch": 2}
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "none": ("none", {}),
     "offline": ("g_blend", {}),

@@ -48,18 +48,18 @@ def compared(leader: str, weaker: str, noise: float) -> dict[str, object]:
         ]
         runs[name] = [numbers(found, leader, weaker) for found in outcomes]
     print(f"\n{leader} ahead: {SEEDS} seeds, {EPOCHS} epochs; mean, difference to joint")
-    table = {}
+    table: dict[str, dict[str, dict[str, object]]] = {}
     for name, found in runs.items():
         table[name] = {}
         print(name)
         for key in found[0]:
             ours, plain = ([run[key] for run in of] for of in (found, runs["joint"]))
-            gap = difference(ours, plain)
-            table[name][key] = {"values": ours, "difference": gap}
-            print(
-                f"  {key:<24}{np.mean(ours):7.3f}   {gap['mean']:+.3f} "
-                f"({gap['low']:+.3f} to {gap['high']:+.3f})"
-            )
+            table[name][key] = {"values": ours}
+            line = f"  {key:<24}{np.mean(ours):7.3f}"
+            if name != "joint":
+                table[name][key]["difference"] = gap = difference(ours, plain)
+                line += f"   {gap['mean']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+            print(line)
     return table
 
 
