@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from imbalance_lens.errors import NotAttachedError, SettingError
-
-if TYPE_CHECKING:
-    from ._base import Recipe, Run
 
 Groups = Sequence[Mapping[str, Any]]
 """As `Optimizer.add_param_group` takes them: each has "params", and settings that are its own."""
@@ -41,25 +38,20 @@ def check_joined(optimizer: Optimizer, groups: Groups) -> None:
         )
 
 
-def groups_of(
-    recipes: Iterable[Recipe], run: Run, model: nn.Module, before: Iterable[nn.Parameter]
-) -> list[dict[str, Any]]:
-    """Return the groups of all recipes.
+def check_wrapped(model: nn.Module, groups: Groups, before: Iterable[nn.Parameter]) -> None:
+    """Complain of new parameters in a model that is wrapped already.
 
     Args:
-        recipes: after `on_fit_start`.
-        run: theirs.
         model: as the user gave it, perhaps wrapped.
+        groups: of all recipes.
         before: the model's parameters before `on_fit_start`.
 
     Raises:
-        NotAttachedError: parameters are new, and DistributedDataParallel would leave them out.
+        NotAttachedError: DistributedDataParallel would leave them out.
     """
-    groups = [group for recipe in recipes for group in recipe.parameter_groups(run)]
     if isinstance(model, DistributedDataParallel) and held(groups) - set(before):
         raise NotAttachedError(
             "A recipe gives the model parameters, and DistributedDataParallel averages the "
             "gradients of those only that were there when it was made. Give the model itself, and "
             "wrap it afterwards; recipes.apply does so by itself."
         )
-    return groups

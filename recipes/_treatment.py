@@ -26,7 +26,7 @@ from ._batches import TrainingLoader
 from ._compose import warn_of_clashes
 from ._distributed import average_gradients_, shared_seed
 from ._first_look import FirstLook, first_look, refuse_compiled
-from ._groups import check_joined, groups_of
+from ._groups import check_joined, check_wrapped
 from ._history import History
 from ._scores import StepScores, record_scores
 
@@ -91,7 +91,8 @@ class Treatment:
             for recipe in recipes:
                 self._attached.callback(recipe.on_fit_end, self.run)
                 recipe.on_fit_start(self.run)
-            self.parameter_groups = groups_of(recipes, self.run, model, before)
+            self.parameter_groups = [g for r in recipes for g in r.parameter_groups(self.run)]
+            check_wrapped(model, self.parameter_groups, before)
             first = first_look(
                 self.run, self._wants, inputs, heads=heads, readout=readout, logits=logits
             )
