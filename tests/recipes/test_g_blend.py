@@ -16,7 +16,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRando
 import recipes
 from imbalance_lens import Anatomy, schema
 from imbalance_lens.errors import BatchError, CheckpointError, SettingError, TrainingError
-from imbalance_lens.testing import PlantedData, PlantedModel, assert_passive, planted
+from imbalance_lens.testing import (
+    PlantedData,
+    PlantedModel,
+    assert_passive,
+    assert_recipe_contract,
+    planted,
+)
 from recipes._estimation import rebound
 from recipes._parts import held_out, share_of
 from recipes.g_blend import (
@@ -684,3 +690,12 @@ def test_given_weights_blend_losses_of_any_labels():
             "g_blend", again, several, epochs=1, val=several,
             loss=nn.functional.binary_cross_entropy_with_logits, optimizer=SGD,
         )  # fmt: skip
+
+
+def test_with_given_weights_it_keeps_the_contract_of_recipes():
+    assert_recipe_contract(
+        "g_blend",
+        neutral={"weights": dict.fromkeys(HEADS, 1.0)},
+        baseline="multi_loss",
+        weights={"audio": 0.3, "visual": 0.5, "joint": 0.2},
+    )
