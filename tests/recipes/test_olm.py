@@ -14,6 +14,7 @@ from imbalance_lens.errors import BatchError, SettingError
 from imbalance_lens.testing import assert_passive, assert_recipe_contract
 from recipes._base import Want
 from recipes._head_losses import FixedExamples
+from recipes._heads import UnimodalHeads
 from recipes.olm import LEAST, Olm, modulation_loss, rebalancing_factors, scaled
 
 from .hand_made import batch_of, run_of, seen_of
@@ -153,24 +154,29 @@ def test_the_loaders_are_told_by_their_kind():
 
 
 def prepared(**settings):
+    torch.manual_seed(0)  # of the heads
     run = run_of()
     recipe = Olm(**{"val": [batch_of(run, seed=1)], "train": [batch_of(run)], **settings})
     recipe.on_fit_start(run)
     return recipe, run
 
 
-def stepped(recipe, run):
+def seen(recipe, run, part=slice(None)):
     inputs, labels = recipe.on_batch(run, *batch_of(run, seed=2))
+    inputs, labels = {name: x[part] for name, x in inputs.items()}, labels[part]
     features = {name: run.model.get_submodule(name)(inputs[name]) for name in run.modalities}
-    seen = seen_of(
-        {},
-        labels=labels,
-        logits=run.model(**inputs),
-        modality_logits=run.heads(features),
-    )
-    recipe.on_loss(run, seen, torch.tensor(0.0))
-    recipe.on_gradients(run, seen)
+    own = run.heads(features)
+    given = seen_of({}, labels=labels, logits=run.model(**inputs), modality_logits=own)
+    recipe.on_loss(run, given, torch.tensor(0.0))
+    return given
+
+
+def stepped(recipe, run, parts=(slice(None),)):
+    for part in parts:
+        last = seen(recipe, run, part)
+    recipe.on_gradients(run, last)
     recipe.on_step_end(run)
+    return torch.stack([*recipe.coefficients.values()])
 
 
 def test_a_step_that_the_optimizer_left_out_moves_no_coefficient():
@@ -181,6 +187,29 @@ def test_a_step_that_the_optimizer_left_out_moves_no_coefficient():
     run.skipped = torch.tensor(False)
     stepped(recipe, run)
     assert all(w.item() != 1.0 for w in recipe.coefficients.values())
+
+
+def test_micro_batches_count_by_their_examples():
+    whole, parts = prepared(lr=0.1), prepared(lr=0.1)
+    found = stepped(*parts, [slice(0, 2), slice(2, None)])
+    torch.testing.assert_close(found, stepped(*whole))
+
+
+def test_losses_are_measured_once_per_step(monkeypatch):
+    asked = []
+    losses = FixedExamples.losses
+    monkeypatch.setattr(FixedExamples, "losses", lambda *a: asked.append(1) or losses(*a))
+    fitted(loader=loader_of(4), accumulate=2, every=1, epochs=1)
+    assert len(asked) == 2 * 3
+
+
+def test_heads_are_measured_in_eval_mode():
+    heads = {n: nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4)) for n in HEADS[:2]}
+    recipe, run = prepared()
+    run.heads = UnimodalHeads(heads).train()
+    first, again = (recipe._losses._parts[0].losses(run) for _ in range(2))
+    assert torch.equal(first, again)
+    assert run.heads["audio"].training
 
 
 def test_coefficients_stay_positive():
