@@ -1,13 +1,12 @@
 """What a training with G-Blend costs in all, estimates included, in trainings without recipe.
 
 Run with `python -m benchmarks.g_blend`. Two ResNet-18 on images of 32 x 32. Floating-point
-operations are counted, which are the same on every machine; seconds are told beside them.
+operations are counted, which are the same on every machine.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -15,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import recipes
 from benchmarks.diagnose import CLASSES, LateFusion
-from benchmarks.side_by_side import device, wait, write
+from benchmarks.side_by_side import device, write
 
 SIDE, EXAMPLES, BATCH, EPOCHS = 32, 80, 8, 4
 ENCODERS = {"first": "nets.0", "second": "nets.1"}
@@ -30,12 +29,11 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 LIMITS = {"offline": 3.2, "offline, a quarter of the data": 1.6}
 
 
-def cost(name: str, settings: dict[str, object]) -> tuple[int, float]:
+def cost(name: str, settings: dict[str, object]) -> int:
     torch.manual_seed(0)
     images = (torch.randn(EXAMPLES, 3, SIDE, SIDE) for _ in ENCODERS)
     data = TensorDataset(*images, torch.randint(0, CLASSES, (EXAMPLES,)))
     model = LateFusion(2).to(device())
-    start = time.perf_counter()
     with FlopCounterMode(display=False) as counter:
         recipes.apply(
             name,
@@ -49,23 +47,17 @@ def cost(name: str, settings: dict[str, object]) -> tuple[int, float]:
             progress=False,
             **settings,
         )
-        wait()
-    return counter.get_total_flops(), time.perf_counter() - start
+    return counter.get_total_flops()
 
 
 def main() -> None:
     costs = {label: cost(*chosen) for label, chosen in VARIANTS.items()}
-    operations, seconds = costs["none"]
     results: dict[str, object] = {"examples": EXAMPLES, "batch": BATCH, "epochs": EPOCHS}
-    for label, (made, took) in costs.items():
-        ratios = {"operations": made / operations, "seconds": took / seconds}
-        results[label] = ratios
+    for label, operations in costs.items():
+        results[label] = ratio = operations / costs["none"]
         limit = f" (at most {LIMITS[label]})" if label in LIMITS else ""
-        print(
-            f"{label:<32} {ratios['operations']:6.2f} operations{limit}, "
-            f"{ratios['seconds']:.2f} seconds"
-        )
-    write("g_blend" if device().type == "cpu" else "g_blend_gpu", results)
+        print(f"{label:<32} {ratio:6.2f}{limit}")
+    write("g_blend", results)
 
 
 if __name__ == "__main__":
