@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.batches import Split, bind, check_labels, device_of
@@ -57,7 +58,7 @@ class FixedExamples:
     def __init__(
         self, loader: Iterable[Any], batches: int, *, split: Split | None, name: str
     ) -> None:
-        size = getattr(loader, "batch_size", None)
+        size = loader.batch_size if isinstance(loader, DataLoader) else None
         with seeded(SEED), loader_kept(loader):
             source = some_in_order(loader, batches * size, SEED) if size else loader
             given = islice(iterated(source, name), batches)

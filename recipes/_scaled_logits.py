@@ -30,6 +30,7 @@ def scaled(
 
     Raises:
         SettingError: a coefficient that is not above 0.
+        BatchError: when called, where the logits are not to be told from the rest of the output.
 
     Example:
         >>> louder = scaled(nn.Identity(), 2.0)
@@ -52,6 +53,6 @@ class _Scaled(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the scaled logits (batch, classes)."""
         output = self.model(*args, **kwargs)
-        if self._logits_of is None:
-            self._logits_of = find_logits(output, (), lambda _: None)
-        return self._logits_of(output) * self.coefficient
+        # Found anew each time: what is found is a function that no file can hold.
+        logits_of = self._logits_of or find_logits(output, (), lambda _: None)
+        return logits_of(output) * self.coefficient
