@@ -149,16 +149,18 @@ def all_in_order(loader: Iterable[Any], dataset: Any = None) -> Iterable[Any]:
     """Return a loader of each example once, of this rank's share of them.
 
     Args:
-        loader: as `numbered` gives it. One that is no DataLoader, or whose dataset gives whole
-            batches, is returned as it is.
+        loader: as `numbered` gives it; one whose examples nobody but it can give is returned as it
+            is.
         dataset: takes the place of the loader's: the same examples, by the same numbers.
 
     Raises:
         BatchError: the dataset has another number of examples.
     """
-    if not isinstance(loader, DataLoader) or loader.batch_sampler is None:
+    if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, NumberedDataset):
         return loader
-    examples = len(loader.dataset)  # pyright: ignore[reportArgumentType]
+    if loader.batch_sampler is None:  # the dataset gives whole batches
+        return loader
+    examples = len(loader.dataset)
     if dataset is not None and len(dataset) != examples:
         raise BatchError(
             f"The dataset without augmentation has {len(dataset)} examples, and the one that is "
