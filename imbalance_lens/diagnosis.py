@@ -52,7 +52,8 @@ def diagnose(
         model: any PyTorch model, also wrapped in DDP, DataParallel or torch.compile. Data is
             moved to the device of its parameters.
         loader: an iterable of batches: (inputs, labels), (input, input, ..., labels), or a
-            mapping with the labels under "label", "labels" or "target".
+            mapping with the labels under "label", "labels" or "target". Without labels the probes
+            that need them say so; with labels in some batches only, it is refused.
         anatomy: who is who, or just {modality: path of its encoder}. Default: found from the
             first batch.
         probes: names, or probes with settings of their own. Default: all but the

@@ -43,19 +43,27 @@ def show(
     """
     device = device_of(replayer.model)
     first: frozenset[str] = frozenset()
+    labeled: bool | None = None
+    asked = observer.wants(Need.LABELS, 0, training=training)
     for step, (inputs, labels) in enumerate(batches):
         listen = observer.wants(Need.ACTIVATIONS, step, training=training)
         given = _names(inputs)
         first = first or given
-        with _complete(step, first - given, replayer.anatomy):
+        with _complete(step, first - given, replayer.anatomy), _numbered(step):
             replay = replayer.capture(bind(replayer.model, inputs).to(device), listen=listen)
         if not replay.examples:
             raise BatchError(
                 f"Batch {step + 1} of the loader has no example. Leave empty batches out."
             )
+        labeled = len(labels) > 0 if labeled is None else labeled
+        if asked and labeled != (len(labels) > 0):
+            raise _partly_labeled(step, labeled)
         if step == 0 and at_first is not None:
             at_first(replay)
-        observer.see(replay, labels, step=step, epoch=epoch, training=training, comparing=comparing)
+        with _numbered(step):
+            observer.see(
+                replay, labels, step=step, epoch=epoch, training=training, comparing=comparing
+            )
 
 
 def _names(inputs: Any) -> frozenset[str]:
@@ -64,6 +72,26 @@ def _names(inputs: Any) -> frozenset[str]:
         return frozenset(str(name) for name, value in inputs.items() if value is not None)
     held = inputs if isinstance(inputs, tuple | list) else [inputs]
     return frozenset(f"number {n}" for n, value in enumerate(held, 1) if value is not None)
+
+
+@contextmanager
+def _numbered(step: int) -> Iterator[None]:
+    """Say of an error, which may be the model's own, which batch it came with."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"(with batch {step + 1} of the loader)")
+        raise
+
+
+def _partly_labeled(step: int, labeled: bool) -> BatchError:
+    """Word the complaint about the first batch that is unlike the others."""
+    has, others = ("no labels", "have some") if labeled else ("labels", "have none")
+    return BatchError(
+        f"Batch {step + 1} of the loader has {has}, where those before it {others}. Label every "
+        "batch, or none, as with split=lambda batch: (inputs, None); probes that need labels then "
+        "say so."
+    )
 
 
 @contextmanager

@@ -85,3 +85,31 @@ def test_a_batch_without_examples_is_named(probe) -> None:
     empty = tuple(tensor[:0] for tensor in batch)
     with pytest.raises(BatchError, match="Batch 2 of the loader has no example"):
         lens.diagnose(Late(), [batch, empty], WHO, probes=[probe])
+
+
+@pytest.mark.parametrize(("bare", "message"), [(1, "2 .* has no labels"), (0, "2 .* has labels")])
+def test_labels_in_some_batches_only_are_refused_and_not_taken_for_none(bare, message) -> None:
+    batches = [(tuple(inputs), labels) for *inputs, labels in data(3)]
+    batches[bare] = (batches[bare][0], None)
+    with pytest.raises(BatchError, match=f"Batch {message}, where those before it have"):
+        lens.diagnose(Late(), batches, WHO, ["zero_out"])
+    with pytest.raises(BatchError, match=f"Batch {message}"):
+        lens.diagnose(Late(), data(), WHO, ["linear_probe"], train=batches)
+    assert lens.diagnose(Late(), batches, WHO, ["dead_features"]).tree.attrs["examples"] == 24
+    hidden = lens.diagnose(Late(), batches, WHO, ["zero_out"], split=lambda batch: (batch[0], None))
+    assert hidden.skipped == {"zero_out": "the loader gives no labels"}
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(8, 5), torch.ones(8, 4, dtype=torch.int64)])
+def test_the_models_own_error_names_the_batch(wrong: Tensor) -> None:
+    first, second = data()
+    with pytest.raises(RuntimeError) as caught:
+        lens.diagnose(Late(), [first, (wrong, *second[1:])], WHO)
+    assert "(with batch 2 of the loader)" in caught.value.__notes__
+
+
+def test_labels_out_of_range_name_the_batch() -> None:
+    first, (audio, visual, labels) = data()
+    with pytest.raises(BatchError, match="Label 7 is out of range") as caught:
+        lens.diagnose(Late(), [first, (audio, visual, labels + 5)], WHO)
+    assert "(with batch 2 of the loader)" in caught.value.__notes__

@@ -27,14 +27,16 @@ def complaint(error: Exception) -> str:
     The library's own errors speak for themselves, and so does the system about files. Any other
     one came out of code that the user gave, most likely, so the sentence names its line there.
     """
+    notes = getattr(error, "__notes__", ())
     if isinstance(error, ImbalanceLensError):
-        return str(error)
+        return " ".join([str(error), *notes])
     place = _users(_places(error))
     if place is None and isinstance(error, OSError):
         return _about_file(error)
     file, line = place or _places(error)[-1]
     return (
-        f"{_shortened(Path(file))}:{line} raised {type(error).__name__}: {_message(error)} "
+        f"{_shortened(Path(file))}:{line} raised {type(error).__name__}: "
+        f"{' '.join([_message(error), *notes])} "
         "(imbalance-lens --debug COMMAND shows the traceback.)"
     )
 
