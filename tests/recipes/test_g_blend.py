@@ -699,3 +699,17 @@ def test_with_given_weights_it_keeps_the_contract_of_recipes():
         baseline="multi_loss",
         weights={"audio": 0.3, "visual": 0.5, "joint": 0.2},
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_modality_that_only_overfits_hardly_counts(seed):
+    torch.manual_seed(seed)
+    data = PlantedData({"audio": 3.0, "visual": 0.0}, examples=320, seed=seed)
+    model = PlantedModel(("audio", "visual"), 4)
+    for name in model.modalities:
+        wide = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 4))
+        setattr(model, name, wide)
+    found = estimated(model, DataLoader(data, 16, shuffle=True), epochs=15, held_out=0.3, seed=seed)
+    noise = found.dataset.sel(head="visual")
+    assert noise["overfitting"] > 0.1
+    assert found.weights["visual"] < 0.05 < found.weights["audio"]
