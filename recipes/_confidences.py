@@ -73,9 +73,11 @@ class Confidences:
 
     def rows(self, numbers: Tensor) -> Tensor:
         """Return where examples are in a row of all, (batch,); past its end what is unknown."""
-        at = torch.searchsorted(self.numbers, numbers.cpu())
-        padded = torch.cat([self.numbers, self.numbers.new_full((1,), -1)])
-        return torch.where(padded[at] == numbers.cpu(), at, len(self.numbers))
+        given, count = numbers.cpu(), len(self.numbers)
+        if not count:
+            return torch.zeros_like(given)
+        at = torch.searchsorted(self.numbers, given).clamp_max(count - 1)
+        return torch.where(self.numbers[at] == given, at, count)
 
     def dataset(self, settings: Mapping[str, Any]) -> xr.Dataset:
         """Return them in the schema of all results."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from imbalance_lens import checks
-from imbalance_lens.errors import SettingError
+from imbalance_lens.errors import NoEffectWarning, SettingError
 
 from ._confidences import Confidences
 
@@ -93,17 +94,24 @@ class MaskRatios:
         rhos = each("rho", rho, ratios)
         self._found = found
         self._hides = [name for name in ratios if rhos[name] > 0]
-        self._ratios = {
+        known = {
             name: (ratio.nanmean().reshape(1) if mean else ratio).nan_to_num(0)
             for name, ratio in ratios.items()
         }
+        self._means = {n: float(r.clamp_min(0).mean().nan_to_num(0)) for n, r in known.items()}
+        # The last one is for examples that were never measured.
+        self._ratios = {name: nn.functional.pad(ratio, (0, 1)) for name, ratio in known.items()}
+        if self._hides and not any(self._means.values()):
+            warnings.warn(
+                "No modality is surer than the others of any example that these are sure of, so no "
+                "input is masked. Train longer in the first stage, or lower the threshold.",
+                NoEffectWarning,
+                stacklevel=5,
+            )
 
     def means(self) -> dict[str, float]:
         """Return the mean share that is hidden of each modality."""
-        return {
-            name: float(ratio.clamp_min(0).mean().nan_to_num(0))
-            for name, ratio in self._ratios.items()
-        }
+        return dict(self._means)
 
     def of_batch(self, numbers: Tensor | None, examples: int) -> dict[str, Tensor]:
         """Return the ratios of a batch, of the modalities that can have any.
@@ -113,9 +121,9 @@ class MaskRatios:
             examples: how many there are.
         """
         if numbers is None:
-            return {name: self._ratios[name].expand(examples) for name in self._hides}
-        at = self._found.rows(numbers)  # past the end where an example was never measured
-        return {name: nn.functional.pad(self._ratios[name], (0, 1))[at] for name in self._hides}
+            return {name: self._ratios[name][:1].expand(examples) for name in self._hides}
+        at = self._found.rows(numbers)
+        return {name: self._ratios[name][at] for name in self._hides}
 
 
 def check_strengths(rho: float | Mapping[str, float], eta: float | Mapping[str, float]) -> None:

@@ -396,6 +396,12 @@ def test_confidences_are_kept_in_a_file_and_used_again(tmp_path: Path) -> None:
     assert same(ends[0], weights_of(fitted(fust()).model))
 
 
+def test_a_training_in_which_nothing_is_masked_is_told_of():
+    with pytest.warns(NoEffectWarning, match="no input is masked"):
+        fit = fitted(fust(threshold=0.9999))
+    assert (fit.history["mask_ratio"][2] == 0).all()
+
+
 def test_examples_without_a_confidence_are_never_masked():
     sure = given_confidences().sel(example=range(6))
     watching = Watching()

@@ -1,5 +1,6 @@
 """Which examples are in a batch is known, and nothing else of the loader is different."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -168,6 +169,15 @@ def test_a_kind_of_loader_that_only_is_made_in_another_way_stays_what_it_is():
     loader = training(Halved(TensorDataset(VALUES, VALUES % 3), 6)).loader
     assert isinstance(loader, Halved)
     assert loader.size == 6
+
+
+def test_what_workers_get_can_be_sent_to_another_process():
+    loader = training(DataLoader(Items(), 3)).loader
+    sent = pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn)))
+    dataset, collate = sent
+    values, numbers = collate(dataset.__getitems__([4, 2]))
+    assert values[0].tolist() == [104, 102]
+    assert numbers.tolist() == [4, 2]
 
 
 def test_a_split_may_also_leave_the_numbers_out():
