@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -143,6 +144,7 @@ def optimizer_for(
                 "model.parameters(), or pass a function that makes one, such as "
                 "functools.partial(torch.optim.SGD, lr=0.01)."
             )
+        _refuse_closures(wanted)
         join_(wanted, [{"params": others}, *groups])
         return wanted
     if wanted is None:
@@ -154,8 +156,19 @@ def optimizer_for(
             f"optimizer gave a {type(made).__name__}. Pass an Optimizer, or a function that makes "
             "one, such as functools.partial(torch.optim.SGD, lr=0.01)."
         )
+    _refuse_closures(made)
     join_(made, groups)
     return made
+
+
+def _refuse_closures(optimizer: Optimizer) -> None:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise SettingError(
+            f"{type(optimizer).__name__} needs a function for the loss, which it may call several "
+            "times per step; this loop computes the loss once. Take another optimizer, such as "
+            "torch.optim.SGD."
+        )
 
 
 def scheduler_for(
@@ -175,7 +188,9 @@ def scheduler_for(
     """
     if wanted is None:
         return None
-    made = wanted(optimizer) if not hasattr(wanted, "step") else wanted
+    # Classes are functions that make one, and have a method step all the same.
+    makes = callable(wanted) and (isinstance(wanted, type) or not hasattr(wanted, "step"))
+    made = wanted(optimizer) if makes else wanted
     if not callable(getattr(made, "step", None)) or not hasattr(made, "state_dict"):
         raise SettingError(
             f"scheduler gave a {type(made).__name__}. Pass a scheduler, or a function that makes "

@@ -1,24 +1,18 @@
-"""Models, batches and labels of every kind in the bundled loop."""
+"""Models, batches and heads of every kind in the bundled loop."""
 
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-import recipes
 from imbalance_lens import Anatomy
 from imbalance_lens.errors import (
     AnatomyError,
-    BatchError,
-    ClashWarning,
     NoEffectWarning,
-    NotAttachedError,
     NotIntendedUseWarning,
     SettingError,
-    TrainingError,
 )
 
 from .trainings import (
@@ -27,6 +21,7 @@ from .trainings import (
     Fused,
     Gated,
     data_of,
+    fitted,
     loader_of,
     model_of,
     same,
@@ -35,15 +30,7 @@ from .trainings import (
     weights_of,
 )
 
-# torch.compile imports what PyTorch itself deprecates.
-quietly = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 ALL = ["none", "unimodal", "multi_loss", "ogm_ge", "opm", "mlb", ["opm", "ogm_ge"]]
-
-
-def fitted(recipe: Any, model: nn.Module, loader: Any = None, **settings: Any) -> recipes.Fit:
-    given: dict[str, Any] = {"epochs": 1, "optimizer": sgd, "seed": 3, "device": "cpu", **settings}
-    return recipes.apply(recipe, model, loader_of() if loader is None else loader, **given)
 
 
 def mlp() -> nn.Module:
@@ -184,111 +171,6 @@ def test_one_modality_is_refused_in_words() -> None:
         fitted("ogm_ge", One(), single, anatomy={"audio": "audio"})
 
 
-@pytest.mark.parametrize("recipe", ["none", "ogm_ge"])
-def test_labels_that_do_not_fit_are_refused_in_words(recipe: str) -> None:
-    whole = list(loader_of())
-    with pytest.raises(BatchError, match="no labels in batch"):
-        fitted(recipe, model_of(), [{"audio": a, "visual": v} for a, v, _ in whole])
-    with pytest.raises(BatchError, match="Label 7 is out of range"):
-        fitted(recipe, model_of(), [(a, v, torch.where(y == 2, 7, y)) for a, v, y in whole])
-    with pytest.raises(BatchError, match="Label -1 is out of range"):
-        fitted(recipe, model_of(), [(a, v, y - 1) for a, v, y in whole])
-    with pytest.raises((BatchError, SettingError), match=r"float32|numbers to predict"):
-        fitted(recipe, model_of(), [(a, v, y.float()) for a, v, y in whole])
-    with pytest.raises(BatchError, match=r"got \(8, 3\) and \(7,\)"):
-        fitted(recipe, model_of(), [(a, v, y[:-1]) for a, v, y in whole])
-    with pytest.raises(BatchError, match="no batch"):
-        fitted(recipe, model_of(), [])
-    with pytest.raises(BatchError, match="lose the batch"):
-        fitted(recipe, model_of(), iter(whole))
-
-
-def targets(kind: str) -> list[tuple]:
-    draw = torch.Generator().manual_seed(0)
-    if kind == "several":
-        return [(a, v, nn.functional.one_hot(y, CLASSES).float()) for a, v, y in loader_of()]
-    return [(a, v, torch.randn(len(y), CLASSES, generator=draw)) for a, v, y in loader_of()]
-
-
-@pytest.mark.parametrize("recipe", ["none", "unimodal", "multi_loss", "mlb"])
-def test_numbers_can_be_predicted(recipe: str) -> None:
-    fit = fitted(
-        recipe, model_of(), targets("numbers"), val_loader=targets("numbers"),
-        loss=nn.functional.mse_loss, epochs=2,
-    )  # fmt: skip
-    assert fit.history["val_loss"].notnull().all()
-    assert "val_accuracy" not in fit.history
-    assert "step_accuracy" not in fit.history
-    assert ("step_error" in fit.history) == (recipe == "mlb")
-    assert fit.best_epoch == int(fit.history["val_loss"].values.argmin())
-
-
-@pytest.mark.parametrize("recipe", ["none", "unimodal", "multi_loss"])
-def test_several_labels_per_example_train(recipe: str) -> None:
-    loss = nn.functional.binary_cross_entropy_with_logits
-    data = targets("several")
-    fit = fitted(recipe, model_of(), data, val_loader=data, loss=loss)
-    assert fit.history["step_loss"].notnull().all()
-
-
-@pytest.mark.parametrize(
-    ("recipe", "kind"),
-    [("ogm_ge", "numbers"), ("opm", "numbers"), ("ogm_ge", "several"), ("mlb", "several")],
-)
-def test_labels_that_a_paper_has_no_form_for_are_refused(recipe: str, kind: str) -> None:
-    with pytest.raises(SettingError, match="Its paper has no form for that"):
-        fitted(recipe, model_of(), targets(kind), loss=nn.functional.mse_loss)
-    with pytest.raises(BatchError, match="pass loss="):
-        fitted("none", model_of(), targets(kind))
-
-
-def test_one_number_per_example_can_be_predicted() -> None:
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.mse_loss(logits.squeeze(1), labels)
-
-    data = [(a, v, y.float()) for a, v, y in loader_of()]
-    for recipe in ("none", "multi_loss", "mlb"):
-        fit = fitted(recipe, model_of(head=nn.Linear(16, 1)), data, val_loader=data, loss=loss)
-        assert fit.history["val_loss"].notnull().all()
-
-
-def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_checkpoint(
-    tmp_path,
-) -> None:
-    good = list(loader_of())
-    bad = [*good, (good[0][0] * torch.nan, *good[0][1:])]
-    model = model_of()
-    with pytest.raises(TrainingError, match="step 3 of this run"):
-        fitted("ogm_ge", model, bad, checkpoint=tmp_path / "run", checkpoint_every=1)
-    again = model_of()
-    with pytest.raises(TrainingError, match="step 0 of this run"):
-        fitted("ogm_ge", again, bad, checkpoint=tmp_path / "run", checkpoint_every=1)
-    for path in (tmp_path / "run").glob("*.safetensors"):
-        assert all(tensor.isfinite().all() for tensor in load_file(path).values())
-    fit = fitted("ogm_ge", model_of(), [*good, *good], checkpoint=tmp_path / "run", epochs=2)
-    assert fit.history.sizes["step"] == 12
-
-
-def test_weights_that_are_no_numbers_are_never_kept(tmp_path) -> None:
-    """The loss of the step that breaks them is still a number."""
-
-    def breaking(logits: Tensor, labels: Tensor) -> Tensor:
-        loss = nn.functional.cross_entropy(logits, labels)
-        steps.append(1)
-        return loss + (loss - loss.detach()).abs().sqrt() if len(steps) == 3 else loss
-
-    steps: list[int] = []
-    with pytest.raises(TrainingError, match="After 3 steps, weights are NaN"):
-        fitted(
-            "none", model_of(), loss=breaking, epochs=2, checkpoint=tmp_path / "run",
-            checkpoint_every=1,
-        )  # fmt: skip
-    kept = sorted((tmp_path / "run").glob("0*.safetensors"))
-    assert kept
-    for path in kept:
-        assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path.name
-
-
 @pytest.mark.parametrize("recipe", ["ogm_ge", "mlb"])
 def test_frozen_encoders_are_told_of(recipe: str) -> None:
     model = model_of()
@@ -401,105 +283,3 @@ def test_in_place_fusion_and_views_train(recipe: Any) -> None:
             recipe, model_of(Careless), logits=lambda output: output[0], **neutral[recipe]
         )
         assert same(weights_of(kept.model), plain)
-
-
-@quietly
-def test_a_compiled_model_is_refused_and_compile_does_it() -> None:
-    with pytest.raises(NotAttachedError, match="compile=True"):
-        fitted("ogm_ge", torch.compile(model_of()))  # pyright: ignore[reportArgumentType]
-
-
-@quietly
-@pytest.mark.parametrize("recipe", ["none", ["opm", "ogm_ge"]])
-def test_encoders_can_be_compiled(recipe: Any, monkeypatch) -> None:
-    compiled = []
-    real = torch.compile
-
-    def eager(function: Any) -> Any:
-        compiled.append(function)
-        return real(function, backend="eager")
-
-    monkeypatch.setattr(torch, "compile", eager)
-    model = model_of()
-    fit = fitted(recipe, model, compile=True)
-    assert len(compiled) == 2
-    plain = weights_of(fitted(recipe, model_of()).model)
-    for name, tensor in weights_of(fit.model).items():
-        torch.testing.assert_close(tensor, plain[name], rtol=1e-4, atol=1e-5)
-    assert "forward" not in vars(model.audio)
-
-
-class Images(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.audio = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(True), nn.AdaptiveAvgPool2d(1))
-        self.visual = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(True), nn.AdaptiveAvgPool2d(1))
-        self.head = nn.Linear(8, CLASSES)
-
-    def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
-        return self.head(torch.cat([self.audio(audio), self.visual(visual)], 1).flatten(1))
-
-
-@pytest.mark.parametrize("recipe", ["none", ["opm", "mlb"]])
-def test_images_can_have_their_channels_last(recipe: Any) -> None:
-    draw = torch.Generator().manual_seed(0)
-    data = [
-        (torch.randn(6, 1, 8, 8, generator=draw), torch.randn(6, 3, 9, 9, generator=draw), y)
-        for y in torch.arange(12).reshape(2, 6) % CLASSES
-    ]
-    layouts: list[bool] = []
-    model = model_of(Images)
-    model.get_submodule("visual.0").register_forward_pre_hook(
-        lambda _, args: layouts.append(args[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    last = weights_of(fitted(recipe, model, data, channels_last=True).model)
-    assert layouts[-1]
-    first = weights_of(fitted(recipe, model_of(Images), data).model)
-    for name, tensor in first.items():
-        torch.testing.assert_close(last[name], tensor, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("recipe", ALL)
-def test_bf16_trains_with_float32_weights(recipe: Any) -> None:
-    fit = fitted(recipe, model_of(), precision="bf16", val_loader=loader_of())
-    assert fit.history["step_loss"].notnull().all()
-    assert {tensor.dtype for tensor in weights_of(fit.model).values()} == {torch.float32}
-    assert not same(weights_of(fit.model), weights_of(fitted(recipe, model_of()).model))
-    assert '"bfloat16"' in fit.history.attrs["settings"]
-
-
-@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
-def test_optimizers_that_cancel_a_scale_are_told_of(optimizer: Any) -> None:
-    with pytest.warns(NoEffectWarning, match="apply_to='update'"):
-        fitted("ogm_ge", model_of(), optimizer=optimizer, noise=False)
-    with pytest.warns(NotIntendedUseWarning, match="only the noise is left"):
-        fitted("ogm_ge", model_of(), optimizer=optimizer)
-    fitted("ogm_ge", model_of(), optimizer=optimizer, noise=False, apply_to="update")
-
-
-def test_recipes_that_change_the_same_thing_clash() -> None:
-    with pytest.warns(ClashWarning, match="both change the encoder gradients") as told:
-        fitted(["ogm_ge", "mlb"], model_of())
-    assert told[0].filename == __file__
-
-
-def test_an_optimizer_or_a_scheduler_of_something_else_is_refused() -> None:
-    with pytest.raises(SettingError, match="no trainable parameter of this model"):
-        fitted("none", model_of(), optimizer=sgd(model_of().parameters()))
-    other = torch.optim.lr_scheduler.StepLR(sgd(model_of().parameters()), 1)
-    with pytest.raises(SettingError, match="of another optimizer"):
-        fitted("none", model_of(), scheduler=other)
-    with pytest.raises(SettingError, match="gave a list"):
-        fitted("none", model_of(), optimizer=list)
-    frozen = model_of().requires_grad_(False)
-    with pytest.raises(SettingError, match="No parameter of the model is trainable"):
-        fitted("none", frozen)
-
-
-def test_an_optimizer_of_ones_own_gets_the_heads() -> None:
-    model = model_of()
-    optimizer = sgd(model.parameters())
-    fit = fitted("multi_loss", model, optimizer=optimizer)
-    assert len(optimizer.param_groups) == 2
-    assert same(weights_of(model), trained("multi_loss"))
-    assert fit.heads

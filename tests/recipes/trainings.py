@@ -182,3 +182,9 @@ class Listening(recipes.Recipe):
 
     def on_fit_end(self, run: recipes.Run) -> None:
         self._note("on_fit_end", run)
+
+
+def fitted(recipe: Any, model: nn.Module, loader: Any = None, **settings: Any) -> recipes.Fit:
+    """Train for an epoch, or as the settings say."""
+    given: dict[str, Any] = {"epochs": 1, "optimizer": sgd, "seed": 3, "device": "cpu", **settings}
+    return recipes.apply(recipe, model, loader_of() if loader is None else loader, **given)
