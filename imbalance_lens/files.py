@@ -31,21 +31,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         '1 2 3'
     """
     target = Path(path).resolve()
-    _check(target)
-    draft = target.with_name(f".{secrets.token_hex(_TOKEN_BYTES)}.part")
-    try:
-        # Not tempfile: it would ignore the umask, which must not be asked for among threads.
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    with _draft_of(target) as draft:
         if target.exists():
             shutil.copymode(target, draft)
         yield draft
         with draft.open("r+b") as written:
             os.fsync(written.fileno())
         draft.replace(target)
-    except OSError as error:
-        raise _told(error, target) from error
-    finally:
-        draft.unlink(missing_ok=True)
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Complain now, before work that takes long, where `replacing` would complain after it.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
+    """
+    with _draft_of(Path(path).resolve()):
+        pass
 
 
 def made_folder(path: str | os.PathLike[str]) -> Path:
@@ -69,6 +71,21 @@ def remove_drafts(folder: Path) -> None:
 
 
 _TOKEN_BYTES = 8
+
+
+@contextmanager
+def _draft_of(target: Path) -> Iterator[Path]:
+    """Give an empty file beside `target` that is gone afterwards."""
+    _check(target)
+    draft = target.with_name(f".{secrets.token_hex(_TOKEN_BYTES)}.part")
+    try:
+        # Not tempfile: it would ignore the umask, which must not be asked for among threads.
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield draft
+    except OSError as error:
+        raise _told(error, target) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _check(target: Path) -> None:

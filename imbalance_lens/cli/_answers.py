@@ -6,20 +6,17 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..files import replacing
-from ..report.storage import write_tree
+from ..files import check_replaceable
 from ..report.words import shortened
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from ..report import Report
 
 WIDTH = 80
@@ -62,15 +59,22 @@ def report_text(report: Report, *, as_json: bool) -> str:
     )
 
 
-@contextmanager
-def saving(path: Path | None) -> Iterator[Callable[[xr.DataTree], None]]:
-    """Give a function that saves a tree, and complain before the work if that cannot be done."""
+def saving(path: Path | None, write: Callable[[Any, Path], None]) -> Callable[[Any], None]:
+    """Return a function that saves something; complain before the work if that cannot be done.
+
+    Args:
+        path: the file; None for none.
+        write: writes a thing into a file, or leaves what was there before.
+    """
     if path is None:
-        yield lambda _: None
-        return
-    with replacing(path) as draft:
-        yield lambda tree: write_tree(tree, draft)
-    click.echo(f"Saved {path}.", err=True)
+        return lambda _: None
+    check_replaceable(path)
+
+    def save(thing: Any) -> None:
+        write(thing, path)
+        click.echo(f"Saved {path}.", err=True)
+
+    return save
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

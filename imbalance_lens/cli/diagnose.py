@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SettingError
+from ..report.storage import write_tree
 from ._answers import answers, report_text, saving
 from ._objects import loader_from, model_from, on_device
 from ._options import (
@@ -80,18 +81,18 @@ def diagnose(
 
     who = _anatomy(encoders, head)
     probes = _probes(names, fill)
-    with saving(out) as save:
-        model = model_from(model_name)
-        if checkpoint is not None:
-            load_into(model, checkpoint, trust=trust)
-        if device is not None:
-            on_device(model, device)
-        loader = loader_from(data_name)
-        train = None if train_name is None else loader_from(train_name)
-        report = diagnosed(
-            model, loader, anatomy=who, probes=probes, train=train, max_batches=max_batches
-        )
-        save(report.tree)
+    save = saving(out, write_tree)
+    model = model_from(model_name)
+    if checkpoint is not None:
+        load_into(model, checkpoint, trust=trust)
+    if device is not None:
+        on_device(model, device)
+    loader = loader_from(data_name)
+    train = None if train_name is None else loader_from(train_name)
+    report = diagnosed(
+        model, loader, anatomy=who, probes=probes, train=train, max_batches=max_batches
+    )
+    save(report.tree)
     return report_text(report, as_json=as_json)
 
 

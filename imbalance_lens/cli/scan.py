@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..report.storage import write_tree
 from ..report.words import percent
 from ..schema import from_json
 from ._answers import answers, json_text, saving, table
@@ -53,9 +54,9 @@ def scan(
 
     asked: dict[str, Any] = {"thresholds": thresholds, "criterion": criterion}
     given = {name: value for name, value in asked.items() if value}
-    with saving(out) as save:
-        found = scan_checkpoint(file, **given, trust=trust)
-        save(xr.DataTree(found))
+    save = saving(out, write_tree)
+    found = scan_checkpoint(file, **given, trust=trust)
+    save(xr.DataTree(found))
     if found.attrs["precision_note"]:
         click.echo(f"Note: {found.attrs['precision_note']}.", err=True)
     numbers = _numbers(found, file)

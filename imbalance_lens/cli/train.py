@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..files import replacing
+from ..report.storage import write_tree
 from ..shadow import import_recipes
 from ._answers import answers, json_text, saving
 from ._objects import function_from, loaders_from, model_from
@@ -108,40 +110,28 @@ def train(
     given |= settings_of([recipes.get(name) for name in names], texts)
     given["anatomy"] = together("--anatomy", encoders) or None
     main = os.environ.get("RANK", "0") == "0"
-    with ExitStack() as stack:
-        save_weights = stack.enter_context(_saving_weights(out if main else None))
-        save_history = stack.enter_context(saving(history if main else None))
-        stack.enter_context(_seeded(others["seed"]))
+    save_weights = saving(out if main else None, _write_weights)
+    save_history = saving(history if main else None, write_tree)
+    with _seeded(others["seed"]):
         for argument, written in (("optimizer", optimizer_name), ("scheduler", scheduler_name)):
             if written is not None:
                 given[argument] = function_from(written)
         model = model_from(model_name)
         loader, val_loader = loaders_from(data_name)
         fit = recipes.apply(names, model, loader, val_loader=val_loader, **given)
-        if main:
-            save_weights(fit.model)
-            save_history(_tree(fit))
+    if main:
+        save_weights(fit.model)
+        save_history(_tree(fit))
     if not main:
         return None
     return json_text(_numbers(fit)) if as_json else fit.summary()
 
 
-@contextmanager
-def _saving_weights(path: Path | None) -> Iterator[Any]:
-    """Give a function that saves a model's weights; complain first if that cannot be done."""
-    if path is None:
-        yield lambda _: None
-        return
+def _write_weights(model: nn.Module, path: Path) -> None:
     from recipes._storable import serialized
 
-    from ..files import replacing
-
-    def save(model: nn.Module) -> None:
-        draft.write_bytes(serialized(model.state_dict()))
-
     with replacing(path) as draft:
-        yield save
-    click.echo(f"Saved {path}.", err=True)
+        draft.write_bytes(serialized(model.state_dict()))
 
 
 def _seeded(seed: int | None) -> Any:

@@ -1,5 +1,6 @@
 """`imbalance-lens diagnose`."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -220,6 +221,26 @@ def test_a_report_that_was_there_survives_an_error(ask_mine: Ask, project: Path)
     assert ask_mine("--out", "report.nc", "--checkpoint", "missing.pt").code == 1
     assert (project / "report.nc").read_text() == "the old one"
     assert [path.name for path in project.iterdir() if path.suffix == ".part"] == []
+
+
+def test_a_full_disk_is_told_of_once_and_by_the_name_that_was_given(
+    ask_mine: Ask, project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    said = ask_mine("--probe", "logit_norm", "--out", "report.nc")
+    assert said.err.count("could not be written") == 1
+    assert f"{project / 'report.nc'} could not be written (No space left" in said.err
+    assert ".part" not in said.err
+
+
+def test_the_users_own_trouble_with_files_is_not_blamed_on_the_report(ask: Ask, project: Path):
+    (project / "slow.py").write_text("def data():\n    raise OSError('the tape is torn')\n")
+    said = ask("diagnose", "--model", "mine:build", "--data", "slow:data", "--out", "report.nc")
+    assert "slow.py:2 raised OSError: the tape is torn" in said.err
+    assert "could not be written" not in said.err
 
 
 @pytest.mark.gpu

@@ -111,7 +111,7 @@ def test_the_weights_are_those_of_the_python_call(train: Ask, project: Path) -> 
     fit = in_python(alpha=0.5, noise=True, form="cvpr")
     assert said.code == 0
     assert said.out == f"{fit.summary()}\n"
-    assert said.err == "building\nSaved history.nc.\nSaved w.safetensors.\n"
+    assert said.err == "building\nSaved w.safetensors.\nSaved history.nc.\n"
     assert_same(project / "w.safetensors", fit)
     with xr.open_dataset(project / "history.nc") as history:
         validate(history)

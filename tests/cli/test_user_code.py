@@ -170,3 +170,9 @@ def test_an_error_without_a_line_of_the_user_s_names_the_innermost_one():
         traceback.extract_tb(3)  # pyright: ignore[reportArgumentType]
     inside = caught.value.with_traceback(caught.tb.tb_next)  # as if nobody had called it
     assert complaint(inside).startswith(f"{traceback.__file__}:")
+
+
+def test_a_batch_of_another_shape_is_numbered(diagnosed):
+    said = diagnosed("data = [*batches(), *batches(visual=6)]")
+    assert "net.py:11 raised RuntimeError" in said.err
+    assert "(with batch 2 of the loader)" in said.err
