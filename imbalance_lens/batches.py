@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checks import WITH_SPLIT
+from .checks import WITH_SPLIT, function
 from .errors import BatchError
 from .observation import NO_LABELS
 from .trees import map_tensors
@@ -59,13 +59,14 @@ def raw_batch(batch: Any, split: Split | None = None) -> tuple[Any, Tensor]:
 
     Raises:
         BatchError: the batch has no known form, or its labels are no tensor.
+        SettingError: `split` is no function.
 
     Example:
         >>> raw_batch((torch.ones(2, 3), torch.tensor([0.5, 1.5])))[1]
         tensor([0.5000, 1.5000])
     """
     if split is not None:
-        inputs, labels = split(batch)
+        inputs, labels = _pair(split, batch)
     elif isinstance(batch, Mapping):
         inputs, labels = _split_mapping(batch)
     elif isinstance(batch, tuple | list) and batch:
@@ -98,6 +99,16 @@ def class_indices(labels: Any) -> Tensor:
             "integers. Several labels per example, or numbers to predict, are not supported."
         )
     return given.to(torch.int64)
+
+
+def _pair(split: Split, batch: Any) -> tuple[Any, Any]:
+    function("split", split)
+    given = split(batch)
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise BatchError(
+            f"split=function gave a {type(given).__name__}; it must return (inputs, labels)."
+        )
+    return given[0], given[1]
 
 
 def _label_tensor(labels: Any) -> Tensor:

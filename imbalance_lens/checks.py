@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeGuard
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 AT_INPUTS = "score at the inputs with sites={modality: ('input:name',)}"
 WITH_SPLIT = "pass split=function, which returns (inputs, labels)"
 """What to do, in the words of every message that says so."""
+
+_LARGEST = 2**63 - 1
+"""The largest whole number that a tensor can hold."""
 
 
 def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
@@ -37,17 +41,37 @@ def at_least(name: str, value: object, least: float) -> None:
         raise SettingError(f"{name} must be {least} or more; got {value!r}.")
 
 
-def whole(name: str, value: object, least: int = 1) -> None:
-    """Complain unless `value` is a whole number that is not below `least`."""
+def whole(name: str, value: object, least: int = 1, most: int = _LARGEST) -> None:
+    """Complain unless `value` is a whole number from `least` to `most`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         bound = " above 0" if least == 1 else f", {least} or above"
         raise SettingError(f"{name} must be a whole number{bound}; got {value!r}.")
+    if value > most:
+        raise SettingError(f"{name} must be a whole number, {most:,} at most; got {value!r}.")
 
 
 def fraction(name: str, value: object) -> None:
     """Complain unless 0 < value < 1."""
     if not (_is_number(value) and 0 < value < 1):
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
+
+
+def function(name: str, value: object) -> None:
+    """Complain unless `value` can be called."""
+    if not callable(value):
+        raise SettingError(f"{name} must be a function; got {value!r}.")
+
+
+def mapping(name: str, value: object) -> None:
+    """Complain unless `value` is a mapping."""
+    if not isinstance(value, Mapping):
+        raise SettingError(f"{name} must be a mapping, as {{modality: ...}}; got {value!r}.")
+
+
+def file(name: str, value: object) -> None:
+    """Complain unless `value` can be the path of a file."""
+    if not isinstance(value, str | os.PathLike):
+        raise SettingError(f"{name} must be the path of a file; got {value!r}.")
 
 
 def unique(what: str, name: str, taken: Collection[str]) -> None:
@@ -88,7 +112,8 @@ def no_strangers(what: str, given: Collection[str], known: Collection[str]) -> N
 
 
 def same_modalities(what: str, given: Mapping[str, object], wanted: Collection[str]) -> None:
-    """Complain unless the mapping is keyed by exactly the wanted modalities."""
+    """Complain unless `given` is a mapping keyed by exactly the wanted modalities."""
+    mapping(what, given)
     if set(given) != set(wanted):
         raise SettingError(
             f"{what} must have the modalities {sorted(wanted)}; got {sorted(given)}."

@@ -36,7 +36,7 @@ def chosen_probes(probes: Iterable[ProbeChoice] | None) -> dict[str, Probe]:
     if probes is None:
         unasked = unasked_probes()
         probes = [name for name in PROBES.names() if name not in unasked]
-    elif isinstance(probes, str | Probe):
+    elif isinstance(probes, str | Probe) or not isinstance(probes, Iterable):
         probes = [probes]
     made: dict[str, Probe] = {}
     for choice in probes:
@@ -96,6 +96,9 @@ class Observer:
         examples: how many were seen.
         training_examples: how many of those that the model was trained on, which do not count
             among `examples`.
+
+    Raises:
+        SettingError: heads for other modalities than the anatomy's.
     """
 
     def __init__(
@@ -105,6 +108,8 @@ class Observer:
         probes: Mapping[str, Probe],
         heads: Heads | None = None,
     ) -> None:
+        if heads is not None:
+            checks.same_modalities("heads", heads, anatomy.modalities)
         self._model = model
         self._anatomy = anatomy
         self.probes = dict(probes)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..errors import BatchError
 from ..trees import carries_signal, tensors
 
@@ -57,8 +58,10 @@ def checked_logits(logits_of: LogitsOf) -> LogitsOf:
     """Return the user's function, complaining when it gives anything but logits.
 
     Raises:
+        SettingError: it is no function.
         BatchError: from the returned function: not a floating-point tensor (batch, classes).
     """
+    checks.function("logits", logits_of)
 
     def checked(output: Any) -> Tensor:
         logits = logits_of(output)

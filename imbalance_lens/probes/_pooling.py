@@ -63,9 +63,9 @@ def pooled(values: Tensor, examples: int, modality: str, channel_dim: int | None
         wide = wide.unsqueeze(1)
     if channel_dim is None:
         channel_dim = 1 if wide.ndim > 3 else wide.ndim - 1
-    elif channel_dim % wide.ndim == 0 or not -wide.ndim < channel_dim < wide.ndim:
+    elif channel_dim not in range(1 - wide.ndim, wide.ndim) or channel_dim == 0:
         raise SettingError(
-            f"channel_dims[{modality!r}]={channel_dim} names no dimension of channels: the "
+            f"channel_dims[{modality!r}]={channel_dim!r} names no dimension of channels: the "
             f"features have the shape {tuple(wide.shape)}. Choose one after the first."
         )
     others = [dim for dim in range(1, wide.ndim) if dim != channel_dim % wide.ndim]

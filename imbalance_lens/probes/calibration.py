@@ -17,6 +17,9 @@ from ._scores import scored
 if TYPE_CHECKING:
     import xarray as xr
 
+_MOST_BINS = 10_000
+"""Their width then is the fourth decimal of a confidence."""
+
 _HOME = "imbalance_lens.formulas.calibration"
 _BY_BIN = {
     "count": ("counts", "example", "examples with a confidence in this bin"),
@@ -53,7 +56,7 @@ class Calibration(Probe):
     bin.
 
     Args:
-        bins: their number.
+        bins: their number, 10,000 at most.
 
     Raises:
         SettingError: `bins` is not above 0.
@@ -78,7 +81,7 @@ class Calibration(Probe):
     _heads: dict[str, Reliability] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.whole("bins", self.bins)
+        checks.whole("bins", self.bins, most=_MOST_BINS)
 
     def observe(self, seen: Observation) -> None:
         """Sort one batch into the bins, by the logits of each modality and of the model."""

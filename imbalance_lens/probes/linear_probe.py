@@ -96,6 +96,7 @@ class LinearProbe(Resampled):
         for name in ("max_iter", "max_examples"):
             checks.whole(name, getattr(self, name))
         checks.whole("folds", self.folds, 2)
+        checks.mapping("channel_dims", self.channel_dims)
         self._held_out = Sample(self.max_examples, self.seed)
         self._training = Sample(self.max_examples, self.seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -96,7 +96,8 @@ class Shapley(Resampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.values = (self.values,) if isinstance(self.values, str) else tuple(self.values)
+        several = isinstance(self.values, Iterable) and not isinstance(self.values, str)
+        self.values = tuple(self.values) if several else (self.values,)
         self._units = common_units(self.values)
         checks.one_of("empty", self.empty, _EMPTY)
         checks.whole("order_pairs", self.order_pairs)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import checks
 from ..errors import SchemaError
 from ..files import replacing
 from .layout import check
@@ -23,12 +24,14 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the file cannot be written.
         SchemaError: something in the tree has no place in netCDF.
+        SettingError: `path` is none.
     """
     try:
         # In memory, so that a full disk meets plain writing and not the inside of HDF5.
         content = bytes(tree.to_netcdf(engine=_ENGINE))
     except (TypeError, ValueError) as error:
         raise SchemaError(f"The report cannot be stored as netCDF: {error}") from error
+    checks.file("path", path)
     with replacing(path) as draft:
         draft.write_bytes(content)
 
@@ -38,9 +41,11 @@ def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
 
     Raises:
         SchemaError: it cannot be read, or is no report.
+        SettingError: `path` is none.
     """
     import xarray as xr
 
+    checks.file("path", path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:
