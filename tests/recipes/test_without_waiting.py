@@ -5,6 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from recipes._base import Recipe
+from recipes.fust import FusT
 from recipes.mlb import Mlb
 from recipes.multi_loss import MultiLoss
 from recipes.ogm_ge import OgmGe
@@ -24,6 +25,8 @@ RECIPES = [
     Mlb(apply_to="update", k_min=0.1),
     MultiLoss(),
     Unimodal(),
+    FusT(unimodal_epochs=1, masking="none"),
+    FusT(unimodal_epochs=0, masking="none", learning_rates={"audio": 0.5}),
 ]
 
 
