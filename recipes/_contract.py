@@ -235,7 +235,7 @@ def _traces(model: nn.Module) -> dict[str, Any]:
     """Return what of a model an attachment may leave behind."""
     found: dict[str, Any] = {}
     for path, module in model.named_modules():
-        found[f"attributes of {path or 'the model'}"] = sorted(vars(module))
+        found[f"attributes of {path or 'the model'}"] = type(module), sorted(vars(module))
         for kind, value in vars(module).items():
             if kind.endswith("_hooks"):
                 found[f"{kind} of {path or 'the model'}"] = len(value)
@@ -247,7 +247,13 @@ def _traces(model: nn.Module) -> dict[str, Any]:
 def _left(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return what is not as before; of parts that a recipe has put in, nothing is asked."""
     changed = [name for name in before if name in after and before[name] != after[name]]
-    return _listed(changed) if changed else ""
+    kept = [name for name in changed if not _put_in(before[name], after[name])]
+    return _listed(kept) if kept else ""
+
+
+def _put_in(before: Any, after: Any) -> bool:
+    """Say whether another kind of module stands in the place of the one before."""
+    return isinstance(before, tuple) and before[0] is not after[0]
 
 
 def _listed(names: Iterable[str]) -> str:

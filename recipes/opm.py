@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from imbalance_lens import checks
-from imbalance_lens.errors import NotApplicableError, SettingError
+from imbalance_lens.errors import SettingError
 
 from ._base import Card, Recipe, Run, Seen, Want
+from ._dropping import drop
 from ._history import Quantity
 from ._ratios import quotient
+
+__all__ = ["CARD", "DROP_PROBABILITY", "RECIPE", "Opm", "drop", "drop_probability", "dropped_share"]
 
 CARD = Card(
     title="OPM, On-the-fly Prediction Modulation",
@@ -95,39 +98,6 @@ def dropped_share(probabilities: Mapping[str, Tensor], widths: Mapping[str, int]
     """
     parts = [widths[name] * probability for name, probability in probabilities.items()]
     return torch.stack(parts).sum(0) / sum(widths.values())
-
-
-def drop(features: Tensor, dropped: Tensor) -> Tensor:
-    """Return features that are zero for the examples that are dropped.
-
-    Args:
-        features: (batch, ...); (batch x frames, ...), the frames of an example together; or
-            (steps, batch, width), as recurrent layers give it.
-        dropped: (batch,) bool.
-
-    Returns:
-        Of the features' shape, bitwise equal for who is kept.
-
-    Raises:
-        NotApplicableError: it cannot be seen which features belong to which example.
-
-    Example:
-        >>> drop(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([True, False]))
-        tensor([[0., 0.],
-                [3., 4.]])
-    """
-    batch = len(dropped)
-    if features.ndim == 3 and len(features) != batch and features.shape[1] == batch:
-        return features.masked_fill(dropped.reshape(1, batch, 1), 0)
-    frames, rest = divmod(len(features), batch) if features.ndim else (0, 1)
-    if rest or not frames:
-        raise NotApplicableError(
-            f"Features of shape {tuple(features.shape)} do not have the batch of {batch} as first "
-            "dimension, nor a multiple of it, so it is not known what belongs to which example. "
-            "Name a site in Anatomy(sites=...) where the batch comes first."
-        )
-    rows = dropped if frames == 1 else dropped.repeat_interleave(frames, output_size=len(features))
-    return features.masked_fill(rows.reshape(-1, *[1] * (features.ndim - 1)), 0)
 
 
 @dataclass(eq=False, kw_only=True)

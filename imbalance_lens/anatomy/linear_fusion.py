@@ -65,7 +65,7 @@ def find_linear_fusion(replay: Replay, model: nn.Module) -> LinearFusion | None:
     with listening(model, note):
         replay.rerun(replay.modalities)
     for path, given, output in taken:
-        columns = _columns(given, features)
+        columns = columns_of(given, features)
         if columns is not None:
             order = tuple(sorted(columns, key=lambda name: columns[name].start))
             is_head = output.shape == replay.logits_all.shape and torch.equal(
@@ -75,7 +75,13 @@ def find_linear_fusion(replay: Replay, model: nn.Module) -> LinearFusion | None:
     return None
 
 
-def _columns(given: Tensor, features: Mapping[str, Tensor]) -> dict[str, slice] | None:
+def columns_of(given: Tensor, features: Mapping[str, Tensor]) -> dict[str, slice] | None:
+    """Return whose columns are whose in an input that is all features side by side, else None.
+
+    Args:
+        given: (batch, width).
+        features: modality -> (batch, its width).
+    """
     found: dict[str, slice] = {}
     start = 0
     while start < given.shape[1]:

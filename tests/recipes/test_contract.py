@@ -18,6 +18,12 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "ogm_ge": {"neutral": {"alpha": 0.0, "noise": False}},
     "opm": {"neutral": {"q_base": 0.0}},
     "mlb": {"neutral": {"alpha": 0.0}, "baseline": "multi_loss"},
+    "mod_drop": {"neutral": {"p": 0.0}},
+    "agm": {"neutral": {"alpha": 0.0}},
+    "mslr": {
+        "neutral": {"rates": {"audio": 1.0, "visual": 1.0}},
+        "rates": {"audio": 0.5, "visual": 2.0},
+    },
     "fust": {"masking": "none", "unimodal_epochs": 1},
 }
 """Settings with which a recipe changes nothing, and what it then is; others have none. Settings of
