@@ -85,6 +85,7 @@ def diagnose(
         'audio'
     """
     from .report import Report
+    from .report.reading import LEFT_IN, TRAINING_EXAMPLES
 
     chosen = chosen_probes(probes)
     if max_batches is not None:
@@ -108,7 +109,7 @@ def diagnose(
                 fitted = pairs(shown, split, name="The loader of training examples")
                 show(fitted, replayer, observer, training=True)
         datasets = observer.datasets()
-    for sentence in (remark.sentence for remark in remarks if remark.warns):
+    for sentence in (remark.sentence for remark in remarks if remark.left_in):
         warnings.warn(sentence, SignalBypassWarning, stacklevel=2)
     return Report.build(
         datasets,
@@ -118,7 +119,10 @@ def diagnose(
         skipped={**observer.skipped, **(unasked_probes() if probes is None else {})},
         notes=[remark.sentence for remark in remarks] + observer.notes,
         examples=observer.examples,
-        settings={"training_examples": observer.training_examples},
+        settings={
+            TRAINING_EXAMPLES: observer.training_examples,
+            LEFT_IN: sorted({name for remark in remarks for name in remark.left_in}),
+        },
         torch_version=str(torch.__version__),
     )
 

@@ -148,8 +148,8 @@ class Lens:
             replay = self._replayer.replay(call, recorded)
             if not self._checked:
                 self._checked = True
-                for sentence, warns in self_check(replay.again(call)):
-                    if warns:
+                for sentence, left_in in self_check(replay.again(call)):
+                    if left_in:
                         warnings.warn(sentence, SignalBypassWarning, stacklevel=3)
             given = class_indices(labels)
             self._observer.see(replay, given, step=self.steps, epoch=self.epochs, live=True)

@@ -250,3 +250,31 @@ def test_an_encoder_that_takes_in_another_one_is_not_left_unsaid() -> None:
     with pytest.warns(SignalBypassWarning, match="head of modality 'audio' takes in what ev of"):
         report = lens.diagnose(model, data(), {"audio": "head", "visual": "ev"})
     assert "leaving 'visual' out leaves its signal in 'audio'" in str(report).replace("\n  ", " ")
+    judged = {found.rule: found for found in report.findings if found.modality == "visual"}
+    unused = judged["unused_modality"]
+    assert unused.verdict == "inconclusive"
+    assert unused.sentence == (
+        "Whether visual is used is not clear, for leaving visual out leaves some of the signal in "
+        "the logits."
+    )
+    assert "visual, which is ignored" not in str(report)
+
+
+def test_what_is_said_of_an_input_that_bypasses_the_encoders_is_not_certain() -> None:
+    class Raw(Late):
+        def fuse(self, audio: Tensor, visual: Tensor) -> Tensor:
+            return self.head(torch.cat([audio, 0 * visual], 1)) + 9 * self.seen
+
+        def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
+            self.seen = visual[:, :3]
+            return super().forward(audio, visual)
+
+    with pytest.warns(SignalBypassWarning, match="'visual' reaches the logits past"):
+        report = lens.diagnose(Raw(), data(4, 64), WHO)
+    judged = {
+        (found.rule, found.modality): found.verdict
+        for found in report.findings
+        if found.rule in ("dominance", "unused_modality", "no_interaction")
+    }
+    assert set(judged.values()) == {"inconclusive"}
+    assert {name for rule, name in judged if rule == "unused_modality"} == {"audio", "visual"}

@@ -20,10 +20,10 @@ FEW = 2
 
 
 class Remark(NamedTuple):
-    """A sentence on a replay, and whether its numbers are to be taken with care."""
+    """A sentence on a replay, and the modalities that keep some signal when they are left out."""
 
     sentence: str
-    warns: bool
+    left_in: tuple[str, ...] = ()
 
 
 def self_check(replay: Replay) -> list[Remark]:
@@ -49,7 +49,7 @@ def self_check(replay: Replay) -> list[Remark]:
             "Whether the encoders catch the whole signal could not be tried: the first batch has "
             "no two examples to exchange, or its inputs are no tensors (batch, ...)."
         )
-        return [Remark(sentence, warns=False)]
+        return [Remark(sentence)]
     return _bypasses(few) or _bypasses(replay)
 
 
@@ -176,7 +176,8 @@ def _bypasses(replay: Replay) -> list[Remark]:
         f"The input {named} reaches the logits past {sites}, so leaving a modality out does not "
         f"leave out all of its signal. Name later modules in Anatomy(sites=...), or {AT_INPUTS}."
     )
-    return [Remark(sentence, warns=True)]
+    fed = tuple(name for name in replay.modalities if _first_inputs(replay, name) & {*says})
+    return [Remark(sentence, fed or replay.modalities)]
 
 
 def _nested(replay: Replay) -> list[Remark]:
@@ -193,7 +194,7 @@ def _nested(replay: Replay) -> list[Remark]:
                 f"{', '.join(replay.sites[absent])} of {absent!r} gives, so leaving {absent!r} out "
                 f"leaves its signal in {name!r}. Name encoders of which none feeds another, or "
                 f"{AT_INPUTS}.",
-                warns=True,
+                (absent,),
             )
             for name in replay.modalities
             if name != absent and not all(map(_alike, found[name], signals[name]))
@@ -203,5 +204,10 @@ def _nested(replay: Replay) -> list[Remark]:
 
 def _says_something(replay: Replay, name: str) -> bool:
     """Tell features and ids from masks and lengths, which only say what counts."""
-    firsts = {names[0].split(".")[0] for names in replay.inputs.values() if names}
+    firsts = set().union(*(_first_inputs(replay, each) for each in replay.inputs))
     return name in firsts or any(map(carries_signal, tensors(replay.call.inputs[name])))
+
+
+def _first_inputs(replay: Replay, modality: str) -> set[str]:
+    """Return the input that feeds a modality first, where that is known."""
+    return {name.split(".")[0] for name in replay.inputs.get(modality, ())[:1]}

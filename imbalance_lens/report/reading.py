@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TRAINING_EXAMPLES = "training_examples"
 """What every diagnosis has among its settings; a report without it is of a running training."""
 
+LEFT_IN = "left_in"
+"""The setting that names the modalities which keep some signal when they are left out."""
+
 UNIMODAL_ACCURACY = "unimodal_accuracy"
 """The setting of a report that holds, by modality, what a model trained on it alone gets right."""
 
@@ -67,6 +70,11 @@ def modalities(tree: xr.DataTree) -> tuple[str, ...]:
 def unimodal_accuracy(tree: xr.DataTree) -> dict[str, float]:
     """Return the accuracies of models of one modality alone, as far as the report was told any."""
     return root(tree, "settings").get(UNIMODAL_ACCURACY, {})
+
+
+def left_in(tree: xr.DataTree) -> list[str]:
+    """Return the modalities that keep some signal when they are left out."""
+    return root(tree, "settings").get(LEFT_IN, [])
 
 
 def settings(ds: xr.Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ..findings import Finding, Verdict, threshold
 from ..reading import (
     Quantity,
     alone_and_without,
+    left_in,
     lost_by_filling,
     measured,
     modalities,
@@ -19,6 +20,7 @@ from ..reading import (
 from ..words import cost, listed, percent, points, shown
 from .gaps import ALONE, LEFT_OUT, Gap, Gaps, claims, witnesses
 from .identifiability import hidden
+from .left_in import doubted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +50,7 @@ def dominance(tree: xr.DataTree) -> list[Finding]:
         )
         return [Finding(RULE, Verdict.INCONCLUSIVE, sentence, evidence="zero_out.nonfinite")]
     if found and not unread:
-        return [found]
+        return [doubted(found, _NOT_CLEAR, left_in(tree))]
     sentence = f"{_NOT_CLEAR}, for what {listed(unread)} says alone cannot be read."
     if found:
         sentence += f" Among the others: {found.sentence}"

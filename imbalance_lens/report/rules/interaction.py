@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
-from ..reading import Quantity, interval_name, measured, modalities, quantity
+from ..reading import Quantity, interval_name, left_in, measured, modalities, quantity
 from ..words import cost, percent, points, shown, span
+from .left_in import doubted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,16 +45,10 @@ def no_interaction(tree: xr.DataTree) -> list[Finding]:
     )
     if verdict is Verdict.INCONCLUSIVE:
         sentence += f" The threshold is {points(bound)}."
-    return [
-        Finding(
-            RULE,
-            verdict,
-            sentence,
-            threshold=bound,
-            evidence=f"emap.{variable}",
-            **size.as_found(),
-        )
-    ]
+    found = Finding(
+        RULE, verdict, sentence, threshold=bound, evidence=f"emap.{variable}", **size.as_found()
+    )
+    return [doubted(found, _CLAIMS[Verdict.INCONCLUSIVE], left_in(tree))]
 
 
 def _sure(size: Quantity) -> float:

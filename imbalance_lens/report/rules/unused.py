@@ -9,6 +9,7 @@ from ..reading import (
     Quantity,
     alone_and_without,
     interval_name,
+    left_in,
     lost_by_filling,
     measured,
     modalities,
@@ -18,6 +19,7 @@ from ..reading import (
 )
 from ..words import cost, few, percent, points, shown, span
 from .identifiability import hidden
+from .left_in import doubted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,7 +36,7 @@ def unused_modality(tree: xr.DataTree) -> list[Finding]:
     names = modalities(tree)
     lost = {name: lost_by_filling(tree, *alone_and_without(names, name)) for name in names}
     return [
-        _unknown(tree, name, lost[name]) if lost[name] else _judged(ds, name)
+        _unknown(tree, name, lost[name]) if lost[name] else _judged(ds, name, name in left_in(tree))
         for name in names
         if name not in unread
     ]
@@ -54,7 +56,13 @@ def _unclear(name: str) -> str:
     return f"Whether {shown(name)} is used is not clear"
 
 
-def _judged(ds: xr.Dataset, name: str) -> Finding:
+def _judged(ds: xr.Dataset, name: str, left_in: bool) -> Finding:
+    found = _by_numbers(ds, name)
+    unused = found.verdict is Verdict.YES
+    return doubted(found, _unclear(name), [name] if unused and left_in else [])
+
+
+def _by_numbers(ds: xr.Dataset, name: str) -> Finding:
     effect = Quantity(number(ds, "effect", modality=name))
     if effect.value < threshold("unused_effect"):
         return Finding(
