@@ -87,7 +87,7 @@ class _Judge:
         return self._half_a_lead(alone, left_out)
 
     def _lead(self, leader: str) -> Finding:
-        others = [name for name in self.gaps.names if name != leader]
+        others = sorted({*self.gaps.names} - {leader})
         for other in others:
             if not self._confidence_gap(leader, other) > 0:
                 return self._less_confident(leader, other)
@@ -120,7 +120,7 @@ class _Judge:
         )
 
     def _nobody_leads(self) -> Finding:
-        able = [name for name in self.gaps.names if not self.gaps.held_back(name)]
+        able = [name for name in sorted(self.gaps.names) if not self.gaps.held_back(name)]
         if not able:
             return self._no_single_one()
         leads = map(self.gaps.smallest_lead, able)
@@ -134,7 +134,9 @@ class _Judge:
         )
 
     def _no_single_one(self) -> Finding:
-        first = max(self.gaps.names, key=lambda name: number(self.ds, "alone", modality=name))
+        first = max(
+            sorted(self.gaps.names), key=lambda name: number(self.ds, "alone", modality=name)
+        )
         held = min(self.gaps.of(first), key=lambda gap: gap.size.high)
         far = max(self.gaps.all, key=lambda gap: gap.size.value)
         return self._told(

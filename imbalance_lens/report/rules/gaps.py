@@ -139,9 +139,12 @@ def witnesses(tree: xr.DataTree, names: Sequence[str], bound: float) -> Gaps:
 
 
 def _read(tree: xr.DataTree, indicators: Iterable[Indicator], names: Sequence[str]) -> list[Gap]:
+    """Return the gaps of each indicator by name, so that of equal ones the same is always taken."""
     return [
         Gap(indicator, one, other, size, interval_name(ds))
         for indicator in indicators
         if (ds := indicator.answer(tree)) is not None
-        for (one, other), size in pairs(ds, indicator.variable, names, **indicator.at).items()
+        for (one, other), size in pairs(
+            ds, indicator.variable, sorted(names), **indicator.at
+        ).items()
     ]

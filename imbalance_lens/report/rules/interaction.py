@@ -28,7 +28,7 @@ def no_interaction(tree: xr.DataTree) -> list[Finding]:
         return []
     names, bound = modalities(tree), threshold("interaction_gap")
     variable = "gap" if ds["gap"].notnull().any() else "flip_rate"
-    sizes = {name: quantity(ds, variable, modality=name) for name in names}
+    sizes = {name: quantity(ds, variable, modality=name) for name in sorted(names)}
     name, size = max(sizes.items(), key=lambda item: _sure(item[1]))
     verdict = Verdict.INCONCLUSIVE
     if _sure(size) > bound:

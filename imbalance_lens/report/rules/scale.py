@@ -24,11 +24,11 @@ def logit_scale(tree: xr.DataTree) -> list[Finding]:
     if ds is None or len(names) < 2:
         return []
     when = f" ({epochs})" if (epochs := judged_epochs(tree, "logit_norm")) else ""
-    norms = {name: number(ds, "mean_norm", head=name) for name in names}
+    norms = {name: number(ds, "mean_norm", head=name) for name in sorted(names)}
     if any(map(math.isnan, norms.values())):
         sentence = f"How long the logits of {listed(names)} are is not known for each of them."
         return [_told(Verdict.INCONCLUSIVE, sentence, math.nan)]
-    longest, shortest = max(names, key=norms.__getitem__), min(names, key=norms.__getitem__)
+    longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
     ratio = number(ds, "norm_ratio", modality=longest, other=shortest)
     bound = threshold("logit_norm_ratio")
     if not ratio > bound:

@@ -80,7 +80,7 @@ def training_lead(tree: xr.DataTree) -> list[Finding]:
         return []
     late, steps = late_steps(tree, ds)
     scores = late["score"].reindex(modality=names)
-    leads = {name: _lead(scores, name) for name in names}
+    leads = {name: _lead(scores, name) for name in sorted(names)}
     bound = threshold("training_lead")
     if any(math.isnan(lead.value) for lead in leads.values()):
         sentence = f"Who was ahead in {steps} is not known, for a score is 0 or no number."
