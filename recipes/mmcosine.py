@@ -120,6 +120,7 @@ class MMCosine(Recipe):
 
     card = CARD
     multilabel = True
+    _path: str = field(default="", init=False, repr=False)
     _layer: nn.Linear | None = field(default=None, init=False, repr=False)
     _hooks: list[Any] = field(default_factory=list, init=False, repr=False)
 
@@ -134,21 +135,17 @@ class MMCosine(Recipe):
 
     def on_fit_start(self, run: Run) -> None:
         """Change the head; whose columns are whose is known with the first batch."""
-        path = run.anatomy.head
-        layer = run.model.get_submodule(path) if path else None
+        self._path = _head_of(run)
+        layer = run.model.get_submodule(self._path)
         self._layer = None
-        if path is None or isinstance(layer, CosineHead):
-            if layer is None:
-                raise _not_over_all()
-            return  # it was trained with cosines before
         if not isinstance(layer, nn.Linear):
-            raise _not_over_all()
+            return  # it was trained with cosines before
         head = CosineHead(layer, scale=self.scale).train(layer.training)
         for target, claims in Wiring(run.model, run.anatomy).claims.items():
             if target.method == "forward" and len(claims) == 1:
                 listen = partial(_listen, head, claims[0].modality)
                 self._hooks.append(target.owner.register_forward_hook(listen))
-        run.model.set_submodule(path, head)
+        run.model.set_submodule(self._path, head)
         self._layer = layer
 
     def on_fit_end(self, run: Run) -> None:
@@ -156,13 +153,28 @@ class MMCosine(Recipe):
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        path = run.anatomy.head
-        if self._layer is None or path is None:
+        if self._layer is None:
             return
-        head = run.model.get_submodule(path)
+        head = run.model.get_submodule(self._path)
         if isinstance(head, CosineHead) and not head.columns:
-            run.model.set_submodule(path, self._layer)
+            run.model.set_submodule(self._path, self._layer)
         self._layer = None
+
+
+def _head_of(run: Run) -> str:
+    """Return where the linear head is: as named, or the only one that is no encoder's."""
+    kinds = (nn.Linear, CosineHead)
+    free = [
+        path
+        for path, module in run.model.named_modules()
+        if isinstance(module, kinds) and not run.anatomy.owner(path)
+    ]
+    named = run.anatomy.head
+    if named is None and len(free) == 1:
+        return free[0]
+    if named is None or not isinstance(run.model.get_submodule(named), kinds):
+        raise _not_over_all()
+    return named
 
 
 def _listen(head: CosineHead, modality: str, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
