@@ -38,6 +38,8 @@ DIMENSIONS = {
     "rate": "probability that a modality is missing",
     "bin": "upper edge of a range of confidences",
     "pattern": "the modalities that are right alone, joined by '+'; '' means none",
+    "recipe": "label of one or more training remedies that go together",
+    "metric": "what was measured of a training",
 }
 UNITS = frozenset({"1", "nat", "example", "logit", "s", "1/s", "byte", "class"})
 JOINT = "joint"

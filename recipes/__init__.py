@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ._apply import apply
     from ._attach import attach
     from ._base import Card, Recipe, Run, Seen, Want
+    from ._compare import compare
+    from ._compare_result import Comparison
     from ._fit import Fit
     from ._history import Quantity
     from ._logs import to_csv, to_tensorboard
@@ -32,6 +34,8 @@ _HOME = {
     "Run": "._base",
     "Seen": "._base",
     "Want": "._base",
+    "compare": "._compare",
+    "Comparison": "._compare_result",
     "Fit": "._fit",
     "Quantity": "._history",
     "to_csv": "._logs",
@@ -45,6 +49,7 @@ _HOME = {
 }
 __all__ = [
     "Card",
+    "Comparison",
     "Fit",
     "Quantity",
     "Recipe",
@@ -55,6 +60,7 @@ __all__ = [
     "add",
     "apply",
     "attach",
+    "compare",
     "describe",
     "get",
     "names",

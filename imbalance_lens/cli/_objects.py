@@ -80,6 +80,24 @@ def loaders_from(written: str) -> tuple[Iterable[Any], Iterable[Any] | None]:
     return loaders
 
 
+def split_data_from(written: str) -> Any:
+    """Return what `recipes.compare` takes as loaders: a mapping, or a function of the seed.
+
+    Raises:
+        SettingError: the module is missing.
+        UnknownNameError: the module has nothing of that name.
+    """
+    found = _imported(written)
+    if not callable(found):
+        return found
+    required = [
+        parameter
+        for parameter in inspect.signature(found).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind in _BY_POSITION
+    ]
+    return found if len(required) == 1 else _called(written, found)
+
+
 def function_from(written: str) -> Callable[..., Any]:
     """Return a function of arguments that are given later.
 
@@ -150,3 +168,6 @@ def _called(written: str, found: Any) -> Any:
 def _a(value: Any) -> str:
     kind = type(value).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
