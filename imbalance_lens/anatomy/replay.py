@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from .. import checks
@@ -19,15 +17,13 @@ from ..hooks.activations import by_example
 from ..hooks.frozen import Buffers
 from ..hooks.recurrent import differentiable
 from ..observation import BN_STATS, Activation
-from ..trees import carries_signal, map_tensors, tensors
+from ..trees import carries_signal, map_tensors
+from .answers import Answers, StandIn
 from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
 from .recording import answered, recorded
-from .sites import Recorded, Recording, Site, Target, Wiring, item_of, with_item
+from .sites import Recorded, Recording, Site, Target, Wiring
 from .types import Anatomy
-
-StandIn = Callable[[str, Site, Any, Recorded | None], Any]
-"""Gets modality, site, features and the call that gave them; gives what takes their place."""
 
 
 class Stage(Protocol):
@@ -81,6 +77,8 @@ class Replay:
         self.call = call
         self._start = start
         self.recorded = recorded
+        wiring = replayer.wiring
+        self._answers = Answers(replayer.anatomy.modalities, wiring, call, recorded)
         self._from_zero: dict[int, Any] = {}
         self.examples = 0  # not known before the logits are; only zeros are filled in till then
         self.output = self.rerun(self.modalities) if output is None else output
@@ -113,17 +111,7 @@ class Replay:
     @property
     def signals(self) -> dict[str, tuple[Tensor, ...]]:
         """Each modality's features, all floating-point tensors of all its sites, in order."""
-        found: dict[str, list[Tensor]] = {modality: [] for modality in self.modalities}
-
-        def note(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:  # noqa: ARG001
-            found[modality] += filter(carries_signal, tensors(tree))
-            return tree
-
-        self._with_inputs(self.call, note)
-        for target, calls in self.recorded.calls.items():
-            for index in range(len(calls)):
-                self._answer(target, index, note)
-        return {modality: tuple(parts) for modality, parts in found.items()}
+        return self._answers.signals()
 
     @property
     def features(self) -> dict[str, Tensor]:
@@ -147,7 +135,7 @@ class Replay:
                     self.call, self._start, batch_statistics=bn_stats == "batch"
                 )
         return {
-            place: replace(
+            place: dataclasses.replace(
                 by_example(heard, self.examples),
                 modality=self._replayer.anatomy.owner(heard.producer),
             )
@@ -251,15 +239,14 @@ class Replay:
             for target, made in calls.items():
                 if all(claim.modality == modality for claim in claims[target]):
                     made += self.recorded.calls[target]
-                    answers = (self._answer(target, call, zero) for call in range(len(made)))
+                    answers = (self._answers.of(target, call, zero) for call in range(len(made)))
                     stack.enter_context(answered(target, partial(next, answers)))
                 else:
                     stack.enter_context(recorded(target, made))
             stack.enter_context(self.recorded.autocast())
             self.call(self._replayer.model)
-        again = copy.copy(self)
-        again.recorded = self.recorded._replace(calls=calls)
-        return again.signals
+        again = self.recorded._replace(calls=calls)
+        return dataclasses.replace(self._answers, recorded=again).signals()
 
     def disturb(self, call: Call) -> None:
         """Run the whole model on other inputs, as somebody else might between two replays."""
@@ -274,10 +261,10 @@ class Replay:
                 "The replay is over: the model may have changed since. Ask while the replayer is "
                 "open; a probe asks in observe."
             )
-        call = self._with_inputs(call or self.call, stand_in)
+        call = self._answers.with_inputs(call or self.call, stand_in)
 
         def answer(target: Target, index: int) -> Any:
-            return self._answer(target, index, stand_in)
+            return self._answers.of(target, index, stand_in)
 
         with (
             differentiable(self._replayer.model),
@@ -285,22 +272,3 @@ class Replay:
             self._replayer.wiring.answering(answer, self.recorded),
         ):
             return call(self._replayer.model)
-
-    def _answer(self, target: Target, index: int, stand_in: StandIn) -> Any:
-        made = self.recorded.calls[target][index]
-        tree = map_tensors(torch.clone, made.output)
-        for claim in self._replayer.wiring.claims[target]:
-            if claim.covers(index):
-                own = item_of(tree, claim.site)
-                other = stand_in(claim.modality, claim.site, own, made)
-                tree = tree if other is own else with_item(tree, claim.site, other)
-        return tree
-
-    def _with_inputs(self, call: Call, stand_in: StandIn) -> Call:
-        return call.with_inputs(
-            {
-                site.input: stand_in(modality, site, call.inputs[site.input], None)
-                for modality, sites in self._replayer.wiring.inputs.items()
-                for site in sites
-            }
-        )
