@@ -46,8 +46,14 @@ def whole(name: str, value: object, least: int = 1, most: int = _LARGEST) -> Non
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         bound = " above 0" if least == 1 else f", {least} or above"
         raise SettingError(f"{name} must be a whole number{bound}; got {value!r}.")
-    if value > most:
+    if int(value) > most:
         raise SettingError(f"{name} must be a whole number, {most:,} at most; got {value!r}.")
+
+
+def flag(name: str, value: object) -> None:
+    """Complain unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise SettingError(f"{name} must be True or False; got {value!r}.")
 
 
 def fraction(name: str, value: object) -> None:
@@ -57,7 +63,9 @@ def fraction(name: str, value: object) -> None:
 
 
 def function(name: str, value: object) -> None:
-    """Complain unless `value` can be called."""
+    """Complain unless `value` can be called; of a class, one that is made is meant."""
+    if isinstance(value, type):
+        raise SettingError(f"{name} is a class, {value.__name__}. Make one: {value.__name__}().")
     if not callable(value):
         raise SettingError(f"{name} must be a function; got {value!r}.")
 
