@@ -19,7 +19,7 @@ from imbalance_lens.hooks.frozen import random_state_kept
 from imbalance_lens.hooks.wrappers import unwrap
 from imbalance_lens.lens import Lens
 from imbalance_lens.loaders import loader_kept
-from imbalance_lens.observer import ProbeChoice
+from imbalance_lens.observer import ProbeChoice, chosen_probes
 
 from ._batches import TrainingLoader, ValidationLoader
 from ._bookkeeping import Books
@@ -74,7 +74,7 @@ def watch_of(
     logits: LogitsOf | None,
 ) -> Lens | None:
     """Return the probes' session, where any were chosen."""
-    chosen = list(probes)
+    chosen = list(chosen_probes(probes).values())
     if not chosen:
         return None
     run = treatment.run
@@ -89,6 +89,8 @@ def checkpoints_of(
     if folder is None:
         return None
     fingerprint = _description(treatment, plan, seed)
+    fingerprint["order"] = [recipe.name for recipe in treatment.recipes]
+    fingerprint["scheduler"] = None if plan.scheduler is None else type(plan.scheduler).__name__
     fingerprint["parameters"] = {
         name: list(parameter.shape) for name, parameter in treatment.run.model.named_parameters()
     }

@@ -184,11 +184,11 @@ class Books:
         self._step_scheduler(measured)
         if self.watch is not None:
             self.watch.epoch()
-        if self.log is not None and is_main():
-            self.treatment.history.tell(self.log)
         self.batches_done, self._examples, self._seconds = 0, 0, 0.0
         if self.checkpoints is not None:
             self._keep()
+        if self.log is not None and is_main():  # last: what it raises costs nothing of the epoch
+            self.treatment.history.tell(self.log)
 
     def end(self) -> None:
         """Give the model the weights of its best epoch, where that is wanted."""

@@ -117,3 +117,25 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         )  # fmt: skip
     fresh = recipes.apply("ogm_ge", model_of(), loader_of(), alpha=0.5, resume=False, **given)
     assert fresh.history.sizes["step"] == 3
+
+
+def test_another_scheduler_or_order_of_recipes_is_another_training(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"epochs": 1, "checkpoint": tmp_path / "run", "device": "cpu"}
+    recipes.apply(["opm", "ogm_ge"], model_of(), loader_of(), **given)
+    linear = torch.optim.lr_scheduler.LinearLR
+    with pytest.raises(CheckpointError, match="scheduler was None and is 'LinearLR'"):
+        recipes.apply(["opm", "ogm_ge"], model_of(), loader_of(), scheduler=linear, **given)
+    with pytest.raises(CheckpointError, match=r"order was \['opm', 'ogm_ge'\] and is"):
+        recipes.apply(["ogm_ge", "opm"], model_of(), loader_of(), **given)
+
+
+def test_a_log_that_raises_costs_nothing_of_its_epoch(tmp_path: Path) -> None:
+    def broken(numbers: dict[str, float], step: int) -> None:
+        raise StoppedError
+
+    folder = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        recipes.apply(
+            "none", model_of(), loader_of(), epochs=2, checkpoint=folder, device="cpu", log=broken
+        )
+    assert sorted(path.name for path in folder.glob("*.pt")) == ["000001.pt"]
