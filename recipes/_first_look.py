@@ -13,7 +13,7 @@ from imbalance_lens.anatomy.outputs import LogitsOf, checked_logits
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.anatomy.sites import Target, Wiring
 from imbalance_lens.batches import bind, device_of
-from imbalance_lens.errors import NotAttachedError
+from imbalance_lens.errors import NotAttachedError, SettingError
 from imbalance_lens.hooks.wrappers import is_compiled
 
 from ._base import Run, Want
@@ -92,6 +92,7 @@ def first_look(
         if heads is not None:
             run.heads = UnimodalHeads.given(heads, run.modalities).to(device)
         elif Want.HEADS in wants or readout == "heads":
+            _check_features(replay.features, len(replay.logits_all))
             run.heads = UnimodalHeads.linear(replay.features, classes).to(device)
         if run.heads is not None:
             same_on_all_ranks_(run.heads.state_dict().values())
@@ -101,3 +102,14 @@ def first_look(
             scorer = scorer_for(readout, replay, replayer, run.fusion, run.heads)
     calls = {target: len(made) for target, made in replay.recorded.calls.items()}
     return FirstLook(replay.logits_of, classes, replayer.wiring, calls, scorer)
+
+
+def _check_features(features: Mapping[str, Tensor], batch: int) -> None:
+    for name, tensor in features.items():
+        if len(tensor) != batch:
+            raise SettingError(
+                f"The features of {name!r} are {tuple(tensor.shape)} for {batch} examples, so "
+                "which belong to which example is not known, and no head can be made for them. "
+                "Pass heads={modality: module}, from such features to logits (batch, classes), or "
+                "anatomy= with encoders that give (batch, ...)."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from imbalance_lens import checks
@@ -33,7 +34,9 @@ class UnimodalHeads(nn.Module):
         """Return linear heads on pooled features, initialized from the global random state."""
         return cls(
             {
-                name: nn.Sequential(Pooled(), nn.Linear(pooled(tensor).shape[1], classes))
+                name: nn.Sequential(Pooled(), nn.Linear(pooled(tensor).shape[1], classes)).to(
+                    tensor.dtype
+                )
                 for name, tensor in features.items()
             }
         )
@@ -45,6 +48,7 @@ class UnimodalHeads(nn.Module):
         Raises:
             SettingError: heads for other modalities than the model's, or no modules.
         """
+        checks.mapping("heads", heads)
         checks.same_modalities("heads", heads, modalities)
         for name, head in heads.items():
             if not isinstance(head, nn.Module):
@@ -65,7 +69,19 @@ class UnimodalHeads(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return each modality's own logits (batch, classes)."""
-        return {name: head(features[name]) for name, head in self.items()}
+        return {name: _logits(name, head, features[name]) for name, head in self.items()}
+
+
+def _logits(name: str, head: nn.Module, features: Tensor) -> Tensor:
+    try:
+        return head(features)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:  # such as sizes that do not fit
+        raise SettingError(
+            f"The head of {name!r} does not take its features, {features.dtype} of shape "
+            f"{tuple(features.shape)}: {error}. Give one from those to logits (batch, classes)."
+        ) from error
 
 
 class Pooled(nn.Module):
