@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imbalance_lens import checks, formulas
 from imbalance_lens.batches import bind, check_labels
+from imbalance_lens.errors import SettingError
 from imbalance_lens.trees import map_tensors
 
 from ._bookkeeping import Books
@@ -64,7 +65,7 @@ def fit(
                         with plan.autocast():
                             output = _called(model, run.model, inputs, plan)  # on_features
                             logits = _judged(treatment.logits_of(output), labels)
-                            loss = treatment.loss(run.loss(logits, labels))  # on_loss
+                            loss = treatment.loss(_mean(run.loss(logits, labels)))  # on_loss
                         share = len(labels) / examples
                         scaler.scale(loss if share == 1 else loss * share).backward()
                     losses.append(loss.detach() * share)
@@ -117,6 +118,16 @@ def _judged(logits: Tensor, labels: Tensor) -> Tensor:
     if classifies(labels):
         checks.logits_and_labels(logits, labels)
     return logits
+
+
+def _mean(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        given = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise SettingError(
+            f"loss=function gave {given}; it must give the mean over the batch, a tensor of one "
+            "number, as torch.nn.functional.cross_entropy does."
+        )
+    return loss
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:

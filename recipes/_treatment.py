@@ -196,13 +196,13 @@ class Treatment:
         Args:
             optimizer: the one that is about to step, also as Accelerate wraps it.
         """
+        if self._staging is not None and self._last is None:
+            raise NotAttachedError("Call remedy.loss(loss) before remedy.gradients(optimizer).")
         self._listen(unwrap_optimizer(optimizer))
         self.history.step()
         self._begun += 1
-        if self._staging is None:
+        if self._last is None:  # nothing is attached
             return
-        if self._last is None:
-            raise NotAttachedError("Call remedy.loss(loss) before remedy.gradients(optimizer).")
         average_gradients_(self.parameters())
         scores, examples = self._scores.take()
         seen, self._last = replace(self._last, scores=scores, examples=examples), None

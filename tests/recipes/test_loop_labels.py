@@ -122,3 +122,11 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path) -> None:
     assert kept
     for path in kept:
         assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path.name
+
+
+@pytest.mark.parametrize("recipe", ["none", "multi_loss"])
+def test_a_loss_that_is_not_one_number_is_refused_in_words(recipe: str) -> None:
+    with pytest.raises(SettingError, match=r"loss=function gave \(8,\)"):
+        fitted(recipe, model_of(), loss=nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(SettingError, match="loss=function gave float"):
+        fitted(recipe, model_of(), loss=lambda logits, labels: 0.5)

@@ -139,3 +139,18 @@ def test_calls_that_are_missing_are_told_of() -> None:
     opm = recipes.attach("opm", model, (audio, visual))
     with opm, pytest.raises(NotAttachedError, match=r"remedy\.batch"):
         model(audio, visual)
+
+
+def test_gradients_out_of_turn_leave_no_step_behind() -> None:
+    model = model_of()
+    *inputs, labels = next(iter(loader_of()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with recipes.attach("ogm_ge", model, tuple(inputs), seed=3) as remedy:
+        given, labels = remedy.batch(tuple(inputs), labels)
+        remedy.loss(nn.functional.cross_entropy(model(*given), labels)).backward()
+        remedy.gradients(optimizer)
+        with pytest.raises(NotAttachedError, match="Call remedy"):
+            remedy.gradients(optimizer)
+        optimizer.step()
+    assert remedy.run.step == 1
+    assert remedy.history.dataset({}).sizes["step"] == 1
