@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from imbalance_lens import checks
 from imbalance_lens.anatomy import Anatomy
 from imbalance_lens.anatomy.outputs import LogitsOf
 from imbalance_lens.batches import Split
-from imbalance_lens.errors import SettingError
+from imbalance_lens.errors import NoEffectWarning, SettingError
 from imbalance_lens.hooks.clock import Schedule
 from imbalance_lens.hooks.wrappers import unwrap
 from imbalance_lens.observer import ProbeChoice
@@ -163,6 +164,11 @@ def apply(
     for name, value in (("patience", patience), ("checkpoint_every", checkpoint_every)):
         if value is not None:
             checks.whole(name, value)
+    for name, value in (("loss", loss), ("split", split), ("logits", logits), ("log", log)):
+        if value is not None:
+            checks.function(name, value)
+    if seed is not None:
+        checks.whole("seed", seed, 0)
     if clip_norm is not None:
         checks.positive("clip_norm", clip_norm)
     if val_loader is None and (patience is not None or keep == "best"):
@@ -170,6 +176,14 @@ def apply(
             "patience= and keep='best' need validation data. Pass val_loader=, made of examples "
             "that are neither trained on nor tested on."
         )
+    for made in recipes:
+        if made.start_epoch >= epochs:
+            warnings.warn(
+                f"{made.name!r} begins in epoch {made.start_epoch}, counted from 0, and the "
+                f"training has {epochs}, so it does nothing.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
     with ExitStack() as stack:
         stack.enter_context(started())
         if seed is not None:

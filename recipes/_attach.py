@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from imbalance_lens import checks
 from imbalance_lens.anatomy import Anatomy
 from imbalance_lens.anatomy.outputs import LogitsOf
 
@@ -63,6 +64,8 @@ def attach(
         >>> remedy.history.dataset({})["step_ratio"].sizes["step"] == len(loader)
         True
     """
+    if seed is not None:
+        checks.whole("seed", seed, 0)
     return Treatment(
         chosen_recipes(recipe, settings),
         model,

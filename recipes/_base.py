@@ -216,9 +216,12 @@ class Recipe:
         cls.name = file if package == __package__ else cls.__name__
 
     def __post_init__(self) -> None:
-        checks.at_least("start_epoch", self.start_epoch, 0)
+        for setting in dataclasses.fields(self):
+            if setting.init and setting.type in (bool, "bool"):  # "no" would be taken for True
+                checks.flag(setting.name, getattr(self, setting.name))
+        checks.whole("start_epoch", self.start_epoch, 0)
         if self.end_epoch is not None:
-            checks.at_least("end_epoch", self.end_epoch, self.start_epoch)
+            checks.whole("end_epoch", self.end_epoch, self.start_epoch)
 
     def wants(self) -> set[Want]:
         """Return what is to be measured for the recipe, given its settings."""

@@ -39,11 +39,20 @@ def chosen_recipes(
     fields = {name: _fields(recipe) for name, recipe in classes.items()}
     for setting in settings:
         if not any(setting in own for own in fields.values()):
-            owners = " or ".join(map(repr, fields)) or "a recipe that is made already"
+            if not fields:
+                raise SettingError(
+                    f"Nothing takes {setting!r}: the recipe is made already, with settings of its "
+                    "own. Give the setting when it is made, or name the recipe."
+                )
+            owners = " or ".join(map(repr, fields))
             known = sorted({field for own in fields.values() for field in own})
             raise unknown(f"setting of {owners}", setting, known)
     made: dict[str, Recipe] = {}
     for item in chosen:
+        if isinstance(item, type) and issubclass(item, Recipe):
+            raise SettingError(
+                f"{item.__name__} is the class of a recipe. Make one: {item.__name__}()."
+            )
         if not isinstance(item, str | Recipe):
             raise SettingError(
                 f"A recipe is a name or a Recipe; got {type(item).__name__}. Names: {_known()}."

@@ -189,7 +189,7 @@ class OgmGe(Recipe):
         checks.at_least("alpha", self.alpha, 0)
         _check_shape(self.form, self.z)
         checks.one_of("ratio", self.ratio, RATIOS)
-        checks.at_least("min_ndim", self.min_ndim, 0)
+        checks.whole("min_ndim", self.min_ndim, 0)
         if self.star is not None:
             self._check_star()
         self._modulation = Modulation(self.apply_to)

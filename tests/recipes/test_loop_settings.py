@@ -151,3 +151,8 @@ def test_a_scheduler_can_be_given_as_its_class() -> None:
     assert fit.history.sizes["epoch"] == 2
     with pytest.raises(SettingError, match="follows the validation loss"):
         fitted("none", model_of(), scheduler=plateau)
+
+
+def test_a_recipe_that_begins_after_the_end_is_told_of() -> None:
+    with pytest.warns(NoEffectWarning, match="'opm' begins in epoch 1, .* so it does nothing"):
+        fitted("opm", model_of(), start_epoch=1)
