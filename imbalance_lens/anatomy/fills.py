@@ -72,12 +72,15 @@ class Fill:
         if tensor.ndim == 0 or len(tensor) != self.examples:
             if not carries_signal(tensor):
                 return tensor.clone()
+            if tensor.ndim == 3 and tensor.shape[1] == self.examples:
+                return self._state_wise(modality, order, tensor)
             if tensor.ndim and len(tensor) and len(tensor) % self.examples == 0:
                 return self._frame_wise(modality, order, tensor)
             raise NotApplicableError(
-                f"The features of {modality!r} have shape {tuple(tensor.shape)}, whose first "
-                f"dimension is not the batch of {self.examples}. Use fill='zero', or name a later "
-                "site"
+                f"The features of {modality!r} have shape {tuple(tensor.shape)}, of which "
+                f"neither the first dimension nor, of three, the second is the batch of "
+                f"{self.examples}. Use fill='zero', or name a later module that gives one row per "
+                "example in Anatomy(sites=...)."
             )
         if self.kind != "mean":
             return tensor[order.to(tensor.device)]
@@ -88,6 +91,11 @@ class Fill:
         """Treat rows as frames: those of one example follow each other, as `flatten` puts them."""
         frames = tensor.unflatten(0, (self.examples, -1))
         return self._row_wise(modality, order, frames).flatten(0, 1)
+
+    def _state_wise(self, modality: str, order: Tensor, tensor: Tensor) -> Tensor:
+        """Treat rows as steps or layers, and columns as examples: so recurrent layers answer."""
+        rows = self._row_wise(modality, order, tensor.transpose(0, 1))
+        return rows.transpose(0, 1).contiguous()
 
     def _check_input(self, modality: str, site: Site, tree: Any) -> None:
         moves = self.kind in ("permute", "shift")
