@@ -14,6 +14,7 @@ from imbalance_lens import checks
 from imbalance_lens.anatomy.linear_fusion import columns_of
 from imbalance_lens.anatomy.sites import Wiring
 from imbalance_lens.errors import NotApplicableError, SettingError
+from imbalance_lens.hooks.taps import after_call
 
 from ._base import Card, Recipe, Run
 
@@ -143,8 +144,8 @@ class MMCosine(Recipe):
         head = CosineHead(layer, scale=self.scale).train(layer.training)
         for target, claims in Wiring(run.model, run.anatomy).claims.items():
             if target.method == "forward" and len(claims) == 1:
-                listen = partial(_listen, head, claims[0].modality)
-                self._hooks.append(target.owner.register_forward_hook(listen))
+                note = partial(_note, head)
+                self._hooks.append(after_call(target.owner, claims[0].modality, note))
         run.model.set_submodule(self._path, head)
         self._layer = layer
 
@@ -177,7 +178,7 @@ def _head_of(run: Run) -> str:
     return named
 
 
-def _listen(head: CosineHead, modality: str, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+def _note(head: CosineHead, modality: str, args: tuple, kwargs: Any, output: Any) -> None:  # noqa: ARG001
     if not head.columns and isinstance(output, Tensor):
         head.heard[modality] = output.detach()
 

@@ -65,7 +65,7 @@ def relative_accuracy(accuracies: Sequence[float], window: int = 5) -> float:
         Dimensionless: above 1 where the modality has got better.
 
     Example:
-        >>> relative_accuracy([0.3, 0.5, 0.6], window=2)
+        >>> relative_accuracy([0.25, 0.75, 0.75], window=2)
         1.5
         >>> relative_accuracy([0.5, 0.6], window=2)
         1.0

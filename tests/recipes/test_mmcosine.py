@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from recipes.mmcosine import CosineHead, MMCosine, cosine_logits
 
 from .trainings import AudioVisual, Fused, Gated, data_of, loader_of, model_of, sgd, trained
 
-GIVEN = {"epochs": 2, "optimizer": sgd, "seed": 0, "device": "cpu"}
+GIVEN: dict[str, Any] = {"epochs": 2, "optimizer": sgd, "seed": 0, "device": "cpu"}
 NAMED = {"audio": "audio", "visual": "visual"}
 
 
@@ -114,7 +115,7 @@ def test_features_of_length_0_say_nothing():
 
 @pytest.mark.parametrize("kind", [AudioVisual, Swapped])
 def test_whose_columns_are_whose_is_found_by_their_values(kind):
-    model = model_of(kind)
+    model: Any = model_of(kind)
     fit = recipes.apply("mmcosine", model, loader_of(), **GIVEN)
     audio, visual, _ = data_of()[:]
     features = {"audio": model.audio(audio), "visual": model.visual(visual)}
@@ -131,7 +132,8 @@ def test_whose_columns_are_whose_is_found_by_their_values(kind):
 
 
 def test_it_is_the_training_of_the_authors_with_the_logits_beside_the_model():
-    model, twin = model_of(), model_of()
+    model: Any = model_of()
+    twin: Any = model_of()
     recipes.apply("mmcosine", model, loader_of(), **{**GIVEN, "optimizer": lambda p: sgd(p)})
     optimizer = sgd([p for name, p in twin.named_parameters() if name != "head.bias"])
     for _ in range(2):
@@ -152,14 +154,14 @@ def test_it_is_the_training_of_the_authors_with_the_logits_beside_the_model():
 
 def test_three_modalities_are_told_apart():
     names = ("audio", "visual", "text")
-    model = model_of(Fused, names=names)
+    model: Any = model_of(Fused, names=names)
     loader = torch.utils.data.DataLoader(data_of(names=names), 8)
     recipes.apply("mmcosine", model, loader, anatomy={name: name for name in names}, **GIVEN)
     assert list(model.head.columns) == list(names)
 
 
 def test_a_training_goes_on_with_the_head_as_it_is():
-    model = model_of()
+    model: Any = model_of()
     recipes.apply("mmcosine", model, loader_of(), **GIVEN)
     head = model.head
     recipes.apply("mmcosine", model, loader_of(), **GIVEN)
@@ -173,13 +175,13 @@ def test_modalities_are_scored_by_their_own_cosines_when_others_watch():
 
 
 def test_evaluation_and_copies_see_the_same_logits():
-    model = model_of()
+    model: Any = model_of()
     recipes.apply("mmcosine", model, loader_of(), **GIVEN)
     audio, visual, _ = data_of()[:]
     model.eval()
     assert (model(audio, visual).abs() <= 20 * (1 + 1e-5)).all()
     assert torch.equal(copy.deepcopy(model)(audio, visual), model(audio, visual))
-    fresh = model_of(seed=1).eval()
+    fresh: Any = model_of(seed=1).eval()
     fresh.head = CosineHead(fresh.head, model.head.columns, scale=10)
     fresh.load_state_dict(model.state_dict())
     assert torch.equal(fresh(audio, visual), model(audio, visual))
@@ -187,7 +189,7 @@ def test_evaluation_and_copies_see_the_same_logits():
 
 @pytest.mark.parametrize("kind", [Summed, Gated])
 def test_a_head_over_other_than_all_features_is_refused_and_given_back(kind):
-    model = model_of(kind)
+    model: Any = model_of(kind)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     anatomy = Anatomy(encoders=NAMED, head="head")
     with pytest.raises((NotApplicableError, AnatomyError), match="all features side by side"):
@@ -199,14 +201,14 @@ def test_a_head_over_other_than_all_features_is_refused_and_given_back(kind):
 
 @pytest.mark.parametrize("named", [False, True])
 def test_a_model_without_a_linear_head_is_refused(named):
-    model = model_of(head=nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3)))
+    model: Any = model_of(head=nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3)))
     anatomy = Anatomy(encoders=NAMED, head="head" if named else None)
     with pytest.raises(NotApplicableError, match="all features side by side"):
         recipes.apply("mmcosine", model, loader_of(), anatomy=anatomy, **GIVEN)
 
 
 def test_no_hook_is_left():
-    model = model_of()
+    model: Any = model_of()
     recipes.apply("mmcosine", model, loader_of(), **GIVEN)
     assert not any(module._forward_hooks for module in model.modules())
 

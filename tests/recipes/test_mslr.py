@@ -1,6 +1,7 @@
 """MSLR: rates of their own, fixed or by accuracy, exactly as other learning rates would be."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from .hand_made import run_of, same, step, trained, weights
 from .trainings import Gated, loader_of, model_of
 
 RATES = {"audio": 0.5, "visual": 2.0}
-KNOWN = [
+KNOWN: list[tuple[type[torch.optim.Optimizer], dict[str, Any]]] = [
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.01}),
@@ -39,7 +40,7 @@ def in_groups(optimizer, lr, steps=3, **settings):
 
 
 @pytest.mark.parametrize(("optimizer", "settings"), KNOWN)
-def test_a_rate_is_a_learning_rate_for_every_optimizer(optimizer, settings):
+def test_a_rate_is_a_learning_rate_for_every_optimizer(optimizer: Any, settings: Any):
     paced, twin = (
         trained(Mslr(rates=RATES), optimizer, **settings),
         in_groups(optimizer, **settings),
@@ -57,7 +58,7 @@ def test_scaled_gradients_are_another_learning_rate_for_sgd():
 @pytest.mark.parametrize("apply_to", ["grad", "update"])
 def test_rates_of_1_are_bitwise_plain_training(apply_to):
     ones = {"audio": 1.0, "visual": 1.0}
-    settings = {"momentum": 0.9, "weight_decay": 0.01}
+    settings: dict[str, Any] = {"momentum": 0.9, "weight_decay": 0.01}
     paced = trained(Mslr(rates=ones, apply_to=apply_to), **settings)
     assert same(paced, trained(JointTraining(), **settings))
 
@@ -108,7 +109,7 @@ def test_rates_follow_held_out_accuracies_from_the_epoch_on_that_has_enough_of_t
 
 
 def test_measuring_changes_nothing_but_the_rates():
-    given = {"epochs": 2, "seed": 0, "device": "cpu"}
+    given: dict[str, Any] = {"epochs": 2, "seed": 0, "device": "cpu"}
     plain = recipes.apply("none", model_of(), loader_of(), **given)
     watched = recipes.apply(Mslr(val=loader_of(), window=5), model_of(), loader_of(), **given)
     assert same(plain.model.state_dict(), watched.model.state_dict())
@@ -133,7 +134,12 @@ def test_it_paces_numbers_to_predict():
 
     torch.manual_seed(0)
     batches = [({"audio": a, "visual": v}, y.float()[:, None]) for a, v, y in loader_of()]
-    given = {"epochs": 1, "loss": nn.functional.mse_loss, "seed": 0, "device": "cpu"}
+    given: dict[str, Any] = {
+        "epochs": 1,
+        "loss": nn.functional.mse_loss,
+        "seed": 0,
+        "device": "cpu",
+    }
     fit = recipes.apply(Mslr(rates=RATES), Sum(), batches, **given)
     assert all(p.isfinite().all() for p in fit.model.parameters())
     with pytest.raises(NotApplicableError, match=r"need class labels\. Leave out val="):
