@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -61,12 +61,14 @@ class Checkpoints:
 
     Raises:
         OSError: the folder cannot be made.
+        CheckpointError: it has files of others, under names that are used here.
     """
 
     def __init__(self, folder: str | os.PathLike[str], fingerprint: Mapping[str, Any]) -> None:
         self.folder = made_folder(folder)
         self._fingerprint = plain(fingerprint, "fingerprint")
         self._loaded: int | None = None
+        self._refuse_strangers()
 
     def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint, and then remove all but the newest two.
@@ -84,7 +86,7 @@ class Checkpoints:
         remove_drafts(self.folder)
         before = self._complete()
         number = max(before, default=0) + 1
-        stored = serialized(weights)
+        stored = serialized(weights, _NOTE)
         content = {
             "format": FORMAT,
             "step": step,
@@ -130,7 +132,7 @@ class Checkpoints:
 
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         """Write the best weights so far in place of earlier ones."""
-        _write(self._best, serialized(weights))
+        _write(self._best, serialized(weights, _NOTE))
 
     def load_best(self) -> dict[str, Tensor] | None:
         """Return the best weights so far, or None where there are none.
@@ -193,6 +195,15 @@ class Checkpoints:
             raise _unusable(file, "cut short, damaged, or of another checkpoint", older=older)
         return load_file(file)
 
+    def _refuse_strangers(self) -> None:
+        for file in sorted(self.folder.iterdir()):
+            named = file == self._best or _NUMBERED.fullmatch(file.name)
+            if named and not _is_ours(file):
+                raise CheckpointError(
+                    f"{file} is no checkpoint of this library, and would be overwritten or "
+                    "removed. Keep the checkpoints in a folder of their own."
+                )
+
     def _check_fingerprint(self, was: Mapping[str, Any]) -> None:
         now = self._fingerprint
         changed = [
@@ -232,6 +243,7 @@ def set_random_states(state: Mapping[str, Any]) -> None:
             torch.cuda.set_rng_state(then, device)
 
 
+_NOTE = {"made by": "a training of imbalance-lens"}
 _NUMBERED = re.compile(r"(?P<number>\d{6,})\.(?P<suffix>pt|safetensors)")
 
 
@@ -239,6 +251,21 @@ def _write(file: Path, content: bytes | memoryview) -> None:
     # Not by the libraries' own writers: on a full disk, what they raise does not say so.
     with replacing(file) as draft:
         draft.write_bytes(content)
+
+
+def _is_ours(file: Path) -> bool:
+    """Say whether a training wrote a file; weights that cannot be read may be cut short."""
+    weights = file.with_suffix(".safetensors")
+    if weights.is_file():
+        try:
+            with safe_open(weights, "pt") as opened:
+                return (opened.metadata() or {}).items() >= _NOTE.items()
+        except (SafetensorError, OSError):
+            return True
+    try:
+        return "fingerprint" in torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:  # what a damaged or a foreign pickle raises has no bounds
+        return False
 
 
 def _digest(file: Path) -> str:

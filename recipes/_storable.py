@@ -13,8 +13,12 @@ from torch import Tensor
 from imbalance_lens.errors import SettingError
 
 
-def serialized(weights: Mapping[str, Tensor]) -> bytes:
+def serialized(weights: Mapping[str, Tensor], note: Mapping[str, str] | None = None) -> bytes:
     """Return weights in the safetensors format, which has no tensors that share memory.
+
+    Args:
+        weights: name -> tensor.
+        note: stands in the file beside them.
 
     Raises:
         SettingError: one has the only name that the format does not allow.
@@ -28,7 +32,7 @@ def serialized(weights: Mapping[str, Tensor]) -> bytes:
         place = own.untyped_storage().data_ptr()
         stored[name] = own.clone() if place in taken else own
         taken.add(place)
-    return save(stored)
+    return save(stored, None if note is None else dict(note))
 
 
 def plain(value: Any, name: str) -> Any:
