@@ -1,4 +1,4 @@
-"""Recipes are compared on equal terms; the interrupted goes on, what fails costs only itself."""
+"""Recipes are compared on equal terms, and every number is what its name says."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +17,15 @@ import torch
 import xarray as xr
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
-from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import imbalance_lens as lens
 import recipes
-from imbalance_lens.errors import CheckpointError, SettingError, TrainingError, UnknownNameError
+from imbalance_lens.errors import SettingError, UnknownNameError
 from imbalance_lens.schema import validate
-from imbalance_lens.testing import PlantedData, PlantedModel, planted
+from imbalance_lens.testing import PlantedData
 
-SIGNAL = {"audio": 2.0, "visual": 1.0}
-ONE = nn.Linear(1, 1)
-sgd = partial(torch.optim.SGD, lr=0.05)
-
-
-def model() -> PlantedModel:
-    made = planted("audio")[0]
-    for parameter in made.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    return made
-
-
-def loader(seed: int, examples: int = 48, *, shuffle: bool = False) -> DataLoader:
-    return DataLoader(PlantedData(SIGNAL, examples=examples, seed=seed), 16, shuffle=shuffle)
-
-
-def loaders(**more: Any) -> dict[str, Any]:
-    return {"train": loader(0, shuffle=True), "test": loader(1), **more}
-
-
-def compared(what: Any = ("none", "ogm_ge"), factory: Any = model, data: Any = None, **more: Any):
-    given = {"epochs": 1, "seeds": 2, "optimizer": sgd, "device": "cpu", "flops": False, **more}
-    return recipes.compare(what, factory, loaders() if data is None else data, **given)
-
-
-def timeless(found: recipes.Comparison) -> xr.Dataset:
-    """All that does not hang on the clock."""
-    kept = found.dataset.drop_vars("seconds")
-    names = [name for name in kept["metric"].values if name != "time_ratio"]
-    return kept.sel(metric=names)
+from .comparisons import SIGNAL, compared, loader, loaders, model, sgd, timeless
 
 
 @pytest.fixture(scope="module")
@@ -170,132 +138,6 @@ def test_recipes_may_be_given_in_any_form() -> None:
     assert json.loads(found.dataset.attrs["settings"])["made"][0]["settings"]["alpha"] == 0.3
 
 
-class Stopping:
-    """A model factory that is interrupted the n-th time it is asked."""
-
-    def __init__(self, last: int) -> None:
-        self.left = last
-
-    def __call__(self) -> nn.Module:
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return model()
-
-
-@pytest.mark.parametrize("last", [1, 4, 6, 9])
-def test_an_interrupted_comparison_goes_on_to_the_same_numbers(tmp_path: Path, last: int) -> None:
-    whole = compared(flops=True)
-    with pytest.raises(KeyboardInterrupt):
-        compared(factory=Stopping(last), folder=tmp_path / "runs", flops=True)
-    done = {file: file.read_bytes() for file in (tmp_path / "runs").iterdir()}
-    assert len(done) == {1: 0, 4: 2, 6: 4, 9: 5}[last]
-    resumed = compared(folder=tmp_path / "runs", flops=True)
-    xr.testing.assert_identical(timeless(resumed), timeless(whole))
-    assert all(file.read_bytes() == content for file, content in done.items())
-    again = compared(factory=Stopping(4), folder=tmp_path / "runs", flops=True)  # none is trained
-    xr.testing.assert_identical(again.dataset, resumed.dataset)
-
-
-def test_recipes_and_seeds_may_be_added_later(tmp_path: Path) -> None:
-    compared(["none"], seeds=1, folder=tmp_path)
-    first = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    more = compared({"plain": "none", "ogm": "ogm_ge"}, seeds=2, folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 4
-    assert {name: (tmp_path / name).stat().st_mtime_ns for name in first} == first
-    xr.testing.assert_identical(
-        timeless(more), timeless(compared({"plain": "none", "ogm": "ogm_ge"}))
-    )
-
-
-def other_model() -> PlantedModel:
-    made = model()
-    with torch.no_grad():
-        made.head.bias.add_(1)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"epochs": 2}, "epochs was 1 and is 2"),
-        ({"optimizer": partial(torch.optim.SGD, lr=0.5)}, "arguments lr was 0.05 and is 0.5"),
-        ({"factory": other_model}, "weights_at_start was"),
-        ({"data": loaders(test=loader(7))}, "data test hash was"),
-        ({"data": loaders(train=loader(0, 32))}, "data train examples was 48 and is 32"),
-        ({"data": loaders(val=loader(2))}, "data val was not there and is"),
-    ],
-)
-def test_runs_of_another_comparison_are_refused(
-    changed: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    compared(["none"], seeds=1, folder=tmp_path)
-    with pytest.raises(CheckpointError, match="is of another comparison") as refused:
-        compared(["none"], seeds=1, folder=tmp_path, **changed)
-    assert message in str(refused.value)
-    assert "Give another folder" in str(refused.value)
-
-
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    compared(["none"], seeds=1, folder=tmp_path)
-    (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text()[:40])
-    with pytest.raises(CheckpointError, match=f"{file.name} is damaged"):
-        compared(["none"], seeds=1, folder=tmp_path)
-
-
-def test_the_order_of_held_out_examples_makes_no_other_split(tmp_path: Path) -> None:
-    data = PlantedData(SIGNAL, examples=48, seed=1)
-    for order in (range(48), range(47, -1, -1)):
-        test = DataLoader(Subset(data, list(order)), 16)
-        compared(["none"], data=loaders(test=test), seeds=1, folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-@dataclass(eq=False, kw_only=True)
-class Failing(recipes.Recipe):
-    """Fails at odd seeds."""
-
-    card = recipes.Card(
-        title="Failing",
-        paper="none",
-        equations="none",
-        events=("on_loss",),
-        touches=(),
-        needs="nothing",
-        defaults="there are no settings",
-    )
-
-    def on_loss(self, run: Any, seen: Any, loss: Any) -> Any:
-        if run.generator.initial_seed() % 2:
-            raise ZeroDivisionError("an odd seed")
-        return loss
-
-
-def test_a_recipe_that_fails_costs_only_its_own_numbers(tmp_path: Path) -> None:
-    found = compared(["none", Failing(), "ogm_ge"], folder=tmp_path)
-    reference = timeless(compared(["none", "ogm_ge"]))
-    values = timeless(found)["value"]
-    xr.testing.assert_identical(
-        values.sel(recipe=["none", "ogm_ge"]).drop_attrs(), reference["value"].drop_attrs()
-    )
-    scores = values.sel(recipe="Failing").drop_sel(metric="flops_ratio")
-    assert np.isfinite(scores.sel(seed=0)).all()
-    assert np.isnan(scores.sel(seed=1)).all()
-    assert found.failures == {"Failing": {"1": "ZeroDivisionError: an odd seed"}}
-    assert "Failing failed at seed 1: ZeroDivisionError: an odd seed" in found.table()
-    assert len(list(tmp_path.iterdir())) == 5  # what failed is tried again
-
-
-def test_a_comparison_without_any_result_is_an_error() -> None:
-    class Nothing(nn.Module):
-        def forward(self, audio: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
-            return audio + visual
-
-    with pytest.raises(TrainingError, match=r"has finished\. The first one says"):
-        compared(["none"], factory=Nothing)
-
-
 def test_a_joint_head_that_was_not_trained_has_no_scores() -> None:
     found = compared(["unimodal"], seeds=1)
     values = found.dataset["value"].sel(recipe="unimodal", seed=0)
@@ -370,55 +212,6 @@ def test_a_sure_difference_is_starred_and_the_best_of_ratios_is_next_to_one() ->
     assert "**0.55 ± 0.07** *" in text
     assert "* p < 0.05 against none" in text
     assert r"$\mathbf{0.55 \pm 0.07}^{*}$" in found.table("latex", metrics=["ratio audio"])
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (partial(compared, []), SettingError, "There is nothing to compare."),
-        (partial(compared, ["ogm"]), UnknownNameError, "No recipe named 'ogm'."),
-        (partial(compared, ["opm", "opm"]), SettingError, "names 'opm' twice"),
-        (partial(compared, {"a": ("opm", {"q": 1})}), UnknownNameError, "named 'q'"),
-        (partial(compared, [3]), SettingError, "A recipe is a name or a Recipe; got int."),
-        (partial(compared, seeds=0), SettingError, "seeds must be a whole number"),
-        (partial(compared, seeds=[1, 1]), SettingError, "seeds names '1' twice"),
-        (partial(compared, seeds=[]), SettingError, "There are no seeds."),
-        (partial(compared, epochs=0), SettingError, "epochs must be"),
-        (partial(compared, checkpoint="a"), UnknownNameError, "named 'checkpoint'"),
-        (partial(compared, optimizer=sgd(model().parameters())), SettingError, "made already"),
-        (partial(compared, data={"train": []}), SettingError, "loaders is 'train'."),
-        (partial(compared, data=[]), SettingError, "loaders is list."),
-        (partial(compared, factory=lambda: 3), SettingError, "model_factory gave a int"),
-        (partial(compared, factory=lambda: ONE), SettingError, "same model twice"),
-    ],
-)
-def test_what_cannot_be_compared_is_said(
-    call: Callable[[], Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error) as told:
-        call()
-    assert message in str(told.value)
-
-
-@pytest.mark.parametrize(("part", "same_as"), [("val", "test"), ("test", "train")])
-def test_nothing_is_chosen_by_test_data(part: str, same_as: str) -> None:
-    data = loaders()
-    data[part] = DataLoader(data[same_as].dataset, 16)
-    with pytest.raises(SettingError, match="are the same examples, so the scores would be too"):
-        compared(data=data)
-
-
-def test_a_model_that_begins_otherwise_at_each_call_is_refused() -> None:
-    calls = itertools.count()
-
-    def restless() -> PlantedModel:
-        made = model()
-        with torch.no_grad():
-            made.head.bias.add_(next(calls))
-        return made
-
-    with pytest.raises(SettingError, match="other weights when it was called again"):
-        compared(factory=restless)
 
 
 @pytest.mark.parametrize(("form", "metrics"), [("html", None), ("text", ["accuracies"])])
