@@ -163,19 +163,18 @@ class MMCosine(Recipe):
 
 
 def _head_of(run: Run) -> str:
-    """Return where the linear head is: as named, or the only one that is no encoder's."""
-    kinds = (nn.Linear, CosineHead)
-    free = [
+    """Return where the only linear layer is that is in the head, or in no encoder."""
+    head = run.anatomy.head
+    found = [
         path
         for path, module in run.model.named_modules()
-        if isinstance(module, kinds) and not run.anatomy.owner(path)
+        if isinstance(module, nn.Linear | CosineHead)
+        and not run.anatomy.owner(path)
+        and (head is None or path == head or path.startswith(f"{head}."))
     ]
-    named = run.anatomy.head
-    if named is None and len(free) == 1:
-        return free[0]
-    if named is None or not isinstance(run.model.get_submodule(named), kinds):
+    if len(found) != 1:
         raise _not_over_all()
-    return named
+    return found[0]
 
 
 def _note(head: CosineHead, modality: str, args: tuple, kwargs: Any, output: Any) -> None:  # noqa: ARG001
