@@ -1,0 +1,79 @@
+"""What the schedule and the validation decide: learning rates, the end, and the weights kept."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import recipes
+from imbalance_lens.errors import SettingError
+
+from .trainings import data_of, loader_of, model_of, same, sgd, trained
+
+
+@pytest.mark.parametrize(("by", "rates"), [("epoch", [0.1, 0.05]), ("step", [0.0125, 0.0015625])])
+def test_the_scheduler_steps_with_the_epoch_or_the_optimizer(by: str, rates: list) -> None:
+    halved = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    fit = recipes.apply(
+        "none",
+        model_of(),
+        loader_of(8),
+        epochs=2,
+        optimizer=sgd,
+        scheduler=halved,
+        schedule_by=by,
+        device="cpu",
+    )
+    assert fit.history["learning_rate"].values == pytest.approx(rates)
+
+
+def test_the_validation_loss_can_steer_the_learning_rate() -> None:
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=10.0)
+    given: dict[str, Any] = {"epochs": 4, "scheduler": plateau, "optimizer": sgd, "device": "cpu"}
+    fit = recipes.apply("none", model_of(), loader_of(), val_loader=loader_of(), **given)
+    assert fit.history["learning_rate"].values[-1] < 0.1
+    with pytest.raises(SettingError, match="val_loader"):
+        recipes.apply("none", model_of(), loader_of(), **given)
+    with pytest.raises(SettingError, match="schedule_by='epoch'"):
+        recipes.apply(
+            "none", model_of(), loader_of(), val_loader=loader_of(), schedule_by="step", **given
+        )
+
+
+def fit_that_gets_worse(**settings: Any) -> recipes.Fit:
+    """Judged by wrong labels, so that everything learned makes it worse."""
+    *inputs, labels = data_of().tensors
+    wrong = [(*inputs, (labels + 1) % 3)]
+    given: dict[str, Any] = {"val_loader": wrong, "optimizer": sgd, "epochs": 12, "device": "cpu"}
+    return recipes.apply("none", model_of(), loader_of(), **given, **settings)
+
+
+def test_training_stops_early_and_keeps_the_best_weights() -> None:
+    fit = fit_that_gets_worse(patience=2)
+    accuracies = fit.history["val_accuracy"].values
+    best = int(accuracies.argmax())
+    assert fit.best_epoch == best
+    assert len(accuracies) == best + 3 < 12
+    assert accuracy_of(fit.model) == accuracies[best] > accuracies[-1]
+
+
+def test_the_last_weights_are_kept_where_that_is_asked_for() -> None:
+    fit = fit_that_gets_worse(keep="last")
+    accuracies = fit.history["val_accuracy"].values
+    assert len(accuracies) == 12
+    assert fit.best_epoch == int(accuracies.argmax())
+    assert accuracy_of(fit.model) == accuracies[-1] < accuracies[fit.best_epoch]
+
+
+def accuracy_of(model: nn.Module) -> float:
+    *inputs, labels = data_of().tensors
+    with torch.no_grad():
+        return float((model.eval()(*inputs).argmax(1) == (labels + 1) % 3).double().mean())
+
+
+def test_validation_changes_nothing_in_the_training() -> None:
+    held_out = {"val_loader": loader_of(7, 20), "keep": "last", "epochs": 2}
+    for recipe in ("none", "ogm_ge", "opm", "mlb"):
+        assert same(trained(recipe, **held_out), trained(recipe, epochs=2)), recipe
