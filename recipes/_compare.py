@@ -75,6 +75,7 @@ def compare(
     Raises:
         UnknownNameError: no recipe, setting or argument of a name.
         SettingError: a value that is not allowed.
+        BatchError: held-out examples without class indices as labels.
         CheckpointError: the folder holds runs of another comparison.
         TrainingError: no run at all has finished.
 
@@ -182,16 +183,22 @@ def _seeds(seeds: int | Iterable[int]) -> Sequence[int]:
     if not isinstance(seeds, Iterable):
         checks.whole("seeds", seeds)
         return range(seeds)
-    chosen = list(seeds)
-    for place, seed in enumerate(chosen):
+    chosen: list[int] = []
+    for seed in seeds:
         checks.whole("a seed", seed, 0)
-        checks.unique("seeds", str(seed), [str(each) for each in chosen[:place]])
+        checks.unique("seeds", str(seed), [str(each) for each in chosen])
+        chosen.append(int(seed))  # a NumPy integer is no JSON
     if not chosen:
         raise SettingError("There are no seeds. Give one at least; tests need two or more.")
     return chosen
 
 
 def _check(training: Mapping[str, Any]) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingError(
+            "A comparison runs in one process, and torchrun started several. Start it with python; "
+            "other seeds can run beside it, in folders of their own."
+        )
     for name in training:
         if name not in _TRAINING:
             raise unknown("argument of recipes.compare", name, _TRAINING)

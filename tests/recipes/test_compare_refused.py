@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from imbalance_lens.errors import SettingError, UnknownNameError
+from imbalance_lens.errors import BatchError, SettingError, UnknownNameError
 from imbalance_lens.testing import PlantedModel
 
-from .comparisons import ONE, compared, loaders, model, sgd
+from .comparisons import ONE, SIGNAL, compared, loaders, model, sgd
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,15 @@ def test_a_model_that_begins_otherwise_at_each_call_is_refused() -> None:
 
     with pytest.raises(SettingError, match="other weights when it was called again"):
         compared(factory=restless)
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="A comparison runs in one process"):
+        compared()
+
+
+def test_labels_that_are_no_classes_are_refused() -> None:
+    inputs = {name: torch.ones(2, 4) for name in SIGNAL}
+    with pytest.raises(BatchError, match="Labels must be class indices"):
+        compared(data=loaders(test=[(inputs, torch.ones(2))]))
