@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 import recipes
 from recipes import _distributed as ranks
 from recipes.mlb import Mlb
+from recipes.mslr import Mslr
 from recipes.ogm_ge import OgmGe
 from recipes.opm import Opm
 
@@ -25,9 +26,15 @@ ALIKE: dict[str, list[recipes.Recipe]] = {
     "ogm_ge": [OgmGe(noise=False)],
     "mlb": [Mlb()],
     "opm": [Opm(q_base=0.0)],
+    "agm": [recipes.get("agm")()],
+    "mmcosine": [recipes.get("mmcosine")()],
+    "mslr": [Mslr(val=loader_of(3, 11), window=1)],
     "heads": [OgmGe(noise=False)],
 }
-NOISY = ["none", "multi_loss", "unimodal", "ogm_ge", "opm", "mlb", ["opm", "ogm_ge"]]
+NOISY = [
+    *("none", "multi_loss", "unimodal", "ogm_ge", "opm", "mlb", "agm", "mod_drop", "mmcosine"),
+    ["opm", "ogm_ge"],
+]
 
 
 def numbers_of(fit: recipes.Fit) -> dict[str, Any]:
