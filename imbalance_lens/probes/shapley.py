@@ -96,8 +96,9 @@ class Shapley(Resampled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        several = isinstance(self.values, Iterable) and not isinstance(self.values, str)
-        self.values = tuple(self.values) if several else (self.values,)
+        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
+            self.values = (self.values,)
+        self.values = tuple(self.values)
         self._units = common_units(self.values)
         checks.one_of("empty", self.empty, _EMPTY)
         checks.whole("order_pairs", self.order_pairs)
