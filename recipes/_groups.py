@@ -28,8 +28,18 @@ def join_(optimizer: Optimizer, groups: Groups) -> None:
             optimizer.add_param_group({**group, "params": new})
 
 
-def check_joined(optimizer: Optimizer, groups: Groups) -> None:
-    """Complain of an optimizer that would leave out what recipes have made."""
+def check_joined(optimizer: Optimizer, groups: Groups, heads: Iterable[nn.Parameter]) -> None:
+    """Complain of an optimizer that would leave out what recipes have made.
+
+    Raises:
+        SettingError: it lacks parameters of the groups, or of unimodal heads.
+    """
+    if not held(optimizer.param_groups).issuperset(p for p in heads if p.requires_grad):
+        raise SettingError(
+            "The optimizer does not have the parameters of the unimodal heads, so they would never "
+            "train. Make it of [*model.parameters(), *remedy.parameters()], with remedy from "
+            "recipes.attach(...)."
+        )
     if not held(groups) <= held(optimizer.param_groups):
         raise SettingError(
             "A recipe has given the model parameters that the optimizer does not have, so they "

@@ -289,7 +289,7 @@ class Treatment:
             return
         if self._listened is not None:
             raise SettingError("The recipes watch another optimizer already. Use one for all.")
-        check_joined(optimizer, self.parameter_groups)
+        check_joined(optimizer, self.parameter_groups, self.parameters())
         self._listened = self.run.optimizer = optimizer
         self._attached.callback(after_step(optimizer, self._stepped).remove)
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 import recipes
-from imbalance_lens.errors import NotAttachedError
+from imbalance_lens.errors import NotAttachedError, SettingError
 from imbalance_lens.testing import assert_passive
 from recipes.ogm_ge import OgmGe
 from recipes.opm import Opm
@@ -154,3 +154,14 @@ def test_gradients_out_of_turn_leave_no_step_behind() -> None:
         optimizer.step()
     assert remedy.run.step == 1
     assert remedy.history.dataset({}).sizes["step"] == 1
+
+
+def test_an_optimizer_without_the_heads_is_refused() -> None:
+    model = model_of()
+    *inputs, labels = next(iter(loader_of()))
+    with recipes.attach("mlb", model, tuple(inputs), seed=3) as remedy:
+        given, labels = remedy.batch(tuple(inputs), labels)
+        remedy.loss(nn.functional.cross_entropy(model(*given), labels)).backward()
+        with pytest.raises(SettingError, match="parameters of the unimodal heads"):
+            remedy.gradients(torch.optim.SGD(model.parameters(), lr=0.1))
+        remedy.gradients(torch.optim.SGD([*model.parameters(), *remedy.parameters()], lr=0.1))
