@@ -1,8 +1,9 @@
 """Training remedies that act on what the probes of `imbalance_lens` report.
 
-`apply` trains a model with a remedy, `attach` puts one into a loop of one's own; `names`,
-`describe` and `get` say what there is, `add` makes a remedy of one's own known. Each remedy is a
-module of its own, such as `recipes.ogm_ge`, whose formulas can be called alone.
+`apply` trains a model with a remedy, `attach` puts one into a loop of one's own, `compare` trains
+with several over several seeds; `names`, `describe` and `get` say what there is, `add` makes a
+remedy of one's own known. Each remedy is a module of its own, such as `recipes.ogm_ge`, whose
+formulas can be called alone.
 """
 
 from __future__ import annotations
