@@ -34,8 +34,8 @@ class UnimodalHeads(nn.Module):
         """Return linear heads on pooled features, initialized from the global random state."""
         return cls(
             {
-                name: nn.Sequential(Pooled(), nn.Linear(pooled(tensor).shape[1], classes)).to(
-                    tensor.dtype
+                name: nn.Sequential(
+                    Pooled(), nn.Linear(pooled(tensor).shape[1], classes, dtype=tensor.dtype)
                 )
                 for name, tensor in features.items()
             }
