@@ -12,7 +12,7 @@ from .findings import Finding, Verdict
 from .reading import answered, interval_name, judged_epochs, modalities, root, settings
 from .recommend import Recommendation
 from .summary import chance, rows, together
-from .words import count, few, filled, listed, one_line, percent, shown, tenths
+from .words import NOT_KNOWN, count, few, filled, listed, one_line, percent, shown, tenths
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,18 +114,15 @@ def _table(tree: xr.DataTree) -> tuple[list[_Column], Table]:
 
 def _legend(columns: Sequence[_Column], table: Table) -> str:
     meanings = [f"{column.title}: {column.meaning}" for column in columns]
-    if any(_NOT_KNOWN in cells for _, cells in table):
-        meanings.append(f"{_NOT_KNOWN}: not known")
+    if any(NOT_KNOWN in cells for _, cells in table):
+        meanings.append(f"{NOT_KNOWN}: not known")
     return "; ".join(meanings)
 
 
 def _cell(column: _Column, value: float, of_modality: bool) -> str:
     if math.isnan(value):
-        return _NOT_KNOWN if of_modality else ""
+        return NOT_KNOWN if of_modality else ""
     return column.cell(value)
-
-
-_NOT_KNOWN = "-"
 
 
 def _not_measured(skipped: Mapping[str, str]) -> str:

@@ -12,11 +12,11 @@ from ..registry import unknown
 from .findings import Finding
 from .layout import as_mapping, check, made_tree
 from .outline import Outline, outline
-from .page import as_html
+from .page import as_html, as_page
 from .reading import UNIMODAL_ACCURACY, modalities, root
 from .recommend import Recommendation, recommend
 from .rules import find
-from .storage import read_tree, write_tree
+from .storage import read_tree, write_page, write_tree
 from .summary import rows
 from .tables import tidy
 from .text import as_text
@@ -139,6 +139,33 @@ class Report:
             SchemaError: something in it cannot be stored.
         """
         write_tree(self.tree, path)
+
+    def to_html(
+        self, path: str | os.PathLike[str], *, figures: Mapping[str, str] | None = None
+    ) -> None:
+        """Write the report as one HTML file that opens in any browser, without a network.
+
+        Everything is in it: findings, advice, the numbers of all probes in tables, what could not
+        be measured, and how the rest was. Without figures it stays under 1 MB: tables that are
+        too long for that are summed up, and `save` keeps every number.
+
+        Args:
+            path: the file. One that is there is replaced only once the new one is complete.
+            figures: what each one shows, in words -> the text of an SVG file.
+
+        Raises:
+            OSError: it cannot be written; what was there before is unchanged.
+            SettingError: a figure is no SVG, or needs something that is not in it.
+
+        Example:
+            >>> folder = getfixture("tmp_path")
+            >>> encoders = {"audio": "a", "visual": "v"}
+            >>> report = Report.build({}, anatomy={"encoders": encoders}, model="Net", examples=3)
+            >>> report.to_html(folder / "report.html")
+            >>> "<title>Report on Net" in (folder / "report.html").read_text()
+            True
+        """
+        write_page(as_page(self._outline(), self.tree, figures or {}), path)
 
     def compared_with(self, unimodal_accuracy: Mapping[str, float]) -> Self:
         """Return the same report, which also knows what models of one modality alone can do.

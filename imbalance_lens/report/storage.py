@@ -1,4 +1,4 @@
-"""A report's tree in a file, and back."""
+"""A report in a file: its tree, which can be read back, and its page."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     checks.file("path", path)
     with replacing(path) as draft:
         draft.write_bytes(content)
+
+
+def write_page(page: str, path: str | os.PathLike[str]) -> None:
+    """Write a page of HTML, or leave what was there before.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as draft:
+        draft.write_text(page, encoding="utf-8", newline="\n")
 
 
 def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+NOT_KNOWN = "-"
+"""What stands for a number that was not measured."""
+
 
 def percent(share: float) -> str:
     """Return a share as a percentage.

@@ -37,12 +37,27 @@ def test_json_has_the_findings(ask: Ask, saved: Path):
     )
 
 
+def test_a_page_is_saved_beside_what_is_printed(ask: Ask, saved: Path, tmp_path: Path):
+    said = ask("report", saved, "--html", tmp_path / "report.html")
+    assert said.out == ask("report", saved).out
+    assert said.err == f"Saved {tmp_path / 'report.html'}.\n"
+    page = (tmp_path / "report.html").read_text()
+    assert "visual dominates" in page
+    assert "<table" in page
+    json.loads(ask("report", saved, "--html", tmp_path / "report.html", "--json").out)
+
+
+def test_a_page_that_cannot_be_written(ask: Ask, saved: Path, tmp_path: Path):
+    assert "is a folder" in ask("report", saved, "--html", tmp_path).sentence()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.nc"]
+
+
 def test_a_report_needs_no_torch(saved: Path):
     code = f"""
 import sys
 sys.modules["torch"] = None
 from imbalance_lens.cli import main
-main(["report", {str(saved)!r}])
+main(["report", {str(saved)!r}, "--html", {str(saved.with_suffix(".html"))!r}])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
