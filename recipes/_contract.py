@@ -141,8 +141,8 @@ class Contract:
         found: set[str] = set()
         trainable, twin = _trainable(model), deepcopy(model)
         batches = list(loader)[:3]
-        optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
         with attach(self.name, model, batches[0][0], seed=0, **self.settings) as remedy:
+            optimizer = torch.optim.SGD([*model.parameters(), *remedy.parameters()], lr=RATE)
             if _trainable(model) != trainable:
                 found.add("parameters")
             if twin.state_dict().keys() != model.state_dict().keys():

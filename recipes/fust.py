@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from imbalance_lens import checks
 from imbalance_lens.errors import NotAttachedError, SettingError
@@ -144,7 +145,7 @@ class FusT(Recipe):
     patches: Mapping[str, Sequence[Extent]] | None = None
     learning_rates: Mapping[str, float] | None = None
     online: bool = False
-    unaugmented: Any = None
+    unaugmented: Dataset | None = None
     confidences: xr.Dataset | str | os.PathLike[str] | None = None
     new_head: bool = True
     official_quirk: bool = False

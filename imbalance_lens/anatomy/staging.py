@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ..batches import Call
+from ..errors import NotApplicableError
 from ..hooks.patches import patched
 from ..hooks.precision import ambient_autocast
 from ..trees import carries_signal, map_tensors, tensors
@@ -179,6 +181,8 @@ class Staging:
         return tree
 
     def _with_edits(self, modality: str, tree: Any) -> Any:
+        _check_unpacked(modality, tree)
+
         def edited(tensor: Tensor) -> Tensor:
             if self._edit is None or not carries_signal(tensor):
                 return tensor
@@ -201,6 +205,16 @@ class Staging:
         if self._now is None:
             raise RuntimeError("no training pass is under way")
         return self._now
+
+
+def _check_unpacked(modality: str, tree: Any) -> None:
+    parts = tree if isinstance(tree, tuple) and not isinstance(tree, PackedSequence) else (tree,)
+    if any(isinstance(part, PackedSequence) for part in parts):
+        raise NotApplicableError(
+            f"The features of {modality!r} are a packed sequence, whose rows are in the order of "
+            "time, so those of one example cannot be changed together. Name a later site, or one "
+            "part of the encoder's output, as 'encoder[1]'."
+        )
 
 
 def _signals(tree: Any) -> list[Tensor]:
