@@ -12,35 +12,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._apply import apply
     from ._attach import attach
     from ._base import Card, Recipe, Run, Seen, Want
-    from ._compare import compare
-    from ._compare_result import Comparison
-    from ._fit import Fit
+    from ._comparing.compare import compare
+    from ._comparing.result import Comparison
     from ._history import Quantity
-    from ._logs import to_csv, to_tensorboard
     from ._registry import add, describe, get, names
     from ._suggest import suggest
+    from ._training.apply import apply
+    from ._training.fit import Fit
+    from ._training.logs import to_csv, to_tensorboard
     from ._treatment import Treatment
 
 # torchtune installs a `recipes` too; `imbalance_lens.shadow` tells ours by the next line.
 __distribution__ = "imbalance-lens"
 
 _HOME = {
-    "apply": "._apply",
+    "apply": "._training.apply",
     "attach": "._attach",
     "Card": "._base",
     "Recipe": "._base",
     "Run": "._base",
     "Seen": "._base",
     "Want": "._base",
-    "compare": "._compare",
-    "Comparison": "._compare_result",
-    "Fit": "._fit",
+    "compare": "._comparing.compare",
+    "Comparison": "._comparing.result",
+    "Fit": "._training.fit",
     "Quantity": "._history",
-    "to_csv": "._logs",
-    "to_tensorboard": "._logs",
+    "to_csv": "._training.logs",
+    "to_tensorboard": "._training.logs",
     "add": "._registry",
     "describe": "._registry",
     "get": "._registry",

@@ -20,8 +20,8 @@ from ._heads import UnimodalHeads
 from ._history import Quantity
 
 if TYPE_CHECKING:
-    from ._batches import TrainingLoader
-    from ._plan import Plan
+    from ._data.batches import TrainingLoader
+    from ._training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ class Recipe:
     """A training remedy: it acts at named events, through formulas and in-place appliers.
 
     A recipe is a dataclass whose init fields are its settings. All event methods may be left
-    out. `recipes/_loop.py` shows where each fires; all except `on_fit_start` and `on_fit_end`
-    fire only from `start_epoch` to `end_epoch`.
+    out. `recipes/_training/loop.py` shows where each fires; all except `on_fit_start` and
+    `on_fit_end` fire only from `start_epoch` to `end_epoch`.
 
     Args:
         start_epoch: first epoch, counted from 0, in which the recipe acts.

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._apply import apply
 from ._attach import attach
 from ._base import Recipe
-from ._fit import Fit
 from ._registry import get
+from ._training.apply import apply
+from ._training.fit import Fit
 from ._treatment import Treatment
 
 EVENTS = tuple(name for name in vars(Recipe) if name.startswith("on_"))

@@ -50,7 +50,11 @@ RATIO = Quantity(
     "imbalance_lens.formulas.discrepancy.discrepancy_ratio",
 )
 LOSS = Quantity(
-    "loss", "nat", "training loss, recipes' terms included", "recipes._loop.fit", per_rank=True
+    "loss",
+    "nat",
+    "training loss, recipes' terms included",
+    "recipes._training.loop.fit",
+    per_rank=True,
 )
 CORRECT = Quantity(
     "accuracy",
@@ -60,11 +64,14 @@ CORRECT = Quantity(
     per_rank=True,
 )
 LEARNING_RATE = Quantity(
-    "learning_rate", "1", "learning rate of the first parameter group", "recipes._loop.fit"
+    "learning_rate", "1", "learning rate of the first parameter group", "recipes._training.loop.fit"
 )
-SECONDS = Quantity("seconds", "s", "time of the training steps", "recipes._loop.fit")
+SECONDS = Quantity("seconds", "s", "time of the training steps", "recipes._training.loop.fit")
 THROUGHPUT = Quantity(
-    "throughput", "1/s", "training examples per second, all ranks together", "recipes._loop.fit"
+    "throughput",
+    "1/s",
+    "training examples per second, all ranks together",
+    "recipes._training.loop.fit",
 )
 
 

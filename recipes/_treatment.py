@@ -22,8 +22,8 @@ from imbalance_lens.passes import who_is_who
 
 from . import _tasks as tasks
 from ._base import Recipe, Run, Seen, Want, acts_on
-from ._batches import TrainingLoader
 from ._compose import warn_of_clashes
+from ._data.batches import TrainingLoader
 from ._distributed import average_gradients_, shared_seed
 from ._first_look import FirstLook, first_look, refuse_compiled
 from ._groups import check_joined, check_wrapped

@@ -13,9 +13,9 @@ from torch import nn
 from imbalance_lens import Anatomy, checks, formulas
 from imbalance_lens.errors import NoEffectWarning, SettingError
 
-from ._adaptive_batchnorm import ALPHAS, AdaptiveBatchNorm, convert, fold
+from ._abri.adaptive_batchnorm import ALPHAS, AdaptiveBatchNorm, convert, fold
+from ._abri.batchnorms import changeable, owners
 from ._base import Card, Recipe, Run
-from ._batchnorms import changeable, owners
 from ._history import Quantity
 
 if TYPE_CHECKING:

@@ -15,16 +15,16 @@ from imbalance_lens import checks
 from imbalance_lens.errors import NotAttachedError, SettingError
 
 from ._base import Card, Recipe, Run, Seen, Want
-from ._confidences import digest
-from ._flops import count_flops, flops_ratio
+from ._fust.confidences import digest
+from ._fust.flops import count_flops, flops_ratio
+from ._fust.input_patches import with_patches_masked
+from ._fust.mask_ratio import ETA, RHO, THRESHOLD, MaskRatios, check_strengths, mask_ratio
+from ._fust.measuring import Measuring, numbers_of
+from ._fust.patches import Extent, check_patches, masked
+from ._fust.stages import Stages, fresh_start
 from ._gradients import Modulation
 from ._history import Quantity
-from ._input_patches import with_patches_masked
 from ._losses import head_losses, plus
-from ._mask_ratio import ETA, RHO, THRESHOLD, MaskRatios, check_strengths, mask_ratio
-from ._measuring import Measuring, numbers_of
-from ._patches import Extent, check_patches, masked
-from ._stages import Stages, fresh_start
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -274,11 +274,10 @@ class FusT(Recipe):
     @property
     def _mask_ratios(self) -> MaskRatios:
         if self._ratios is None:
+            strengths = self.rho, self.eta, self.threshold
             self._ratios = MaskRatios(
                 self._measuring.found,
-                self.rho,
-                self.eta,
-                self.threshold,
+                *strengths,
                 official_quirk=self.official_quirk,
                 mean=self.masking == "modality_mean",
             )
@@ -288,8 +287,8 @@ class FusT(Recipe):
         if self.start_epoch or self.end_epoch is not None:
             raise SettingError(
                 "'fust' divides the whole training into two stages; got "
-                f"start_epoch={self.start_epoch}, end_epoch={self.end_epoch}. Leave both out, and "
-                "say with unimodal_epochs where the second begins."
+                f"start_epoch={self.start_epoch}, end_epoch={self.end_epoch}. Leave both out; "
+                "unimodal_epochs says where the second begins."
             )
         if not self._stages.has_first and self._measures:
             raise SettingError(

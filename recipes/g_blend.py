@@ -14,12 +14,12 @@ from imbalance_lens.errors import SettingError
 from imbalance_lens.schema import JOINT
 
 from ._base import Card, Recipe, Run, Seen, Want
-from ._blend import blend_weights, correlated_weights, super_epochs
-from ._blending import Blending, Estimate
 from ._distributed import world_size
-from ._estimate import copied, estimate_weights, examples_of
-from ._estimate_files import EstimateFile
-from ._estimation import Estimation, Examples
+from ._g_blend.blend import blend_weights, correlated_weights, super_epochs
+from ._g_blend.blending import Blending, Estimate
+from ._g_blend.estimate import copied, estimate_weights, examples_of
+from ._g_blend.estimate_files import EstimateFile
+from ._g_blend.estimation import Estimation, Examples
 from ._history import Quantity
 from ._losses import head_losses, plus
 

@@ -14,10 +14,10 @@ from imbalance_lens.batches import device_of
 from imbalance_lens.errors import NotApplicableError, SettingError
 
 from ._base import Card, Recipe, Run, Seen
-from ._batches import ValidationLoader
+from ._data.batches import ValidationLoader
 from ._gradients import Modulation, coefficient_of, look_for_parameters
 from ._history import Quantity
-from ._validation import Validation
+from ._training.validation import Validation
 
 CARD = Card(
     title="MSLR, Modality-Specific Learning Rates",

@@ -15,10 +15,10 @@ from imbalance_lens.formulas import logit_norm
 
 from ._base import Card, Recipe, Run, Seen, Want
 from ._distributed import sum_over_ranks
-from ._head_losses import HeadLosses
 from ._history import Quantity
 from ._losses import head_losses, plus
-from ._scaled_logits import scaled
+from ._olm.head_losses import HeadLosses
+from ._olm.scaled_logits import scaled
 
 __all__ = ["CARD", "RECIPE", "Olm", "modulation_loss", "rebalancing_factors", "scaled"]
 

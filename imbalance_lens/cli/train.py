@@ -128,14 +128,14 @@ def train(
 
 
 def _write_weights(model: nn.Module, path: Path) -> None:
-    from recipes._storable import serialized
+    from recipes._training.storable import serialized
 
     with replacing(path) as draft:
         draft.write_bytes(serialized(model.state_dict()))
 
 
 def _seeded(seed: int | None) -> Any:
-    from recipes._seeds import seeded
+    from recipes._training.seeds import seeded
 
     return nullcontext() if seed is None else seeded(seed)
 

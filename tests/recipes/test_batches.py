@@ -19,8 +19,8 @@ from torch.utils.data import (
 
 from imbalance_lens.errors import BatchError, CheckpointError
 from imbalance_lens.loaders import loader_kept
-from recipes._batches import TrainingLoader, ValidationLoader
-from recipes._checkpoint import random_states, set_random_states
+from recipes._data.batches import TrainingLoader, ValidationLoader
+from recipes._training.checkpoint import random_states, set_random_states
 
 
 class Augmented(Dataset):

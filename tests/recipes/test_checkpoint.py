@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from imbalance_lens.errors import CheckpointError, SettingError
-from recipes._checkpoint import Checkpoints, random_states, set_random_states
-from recipes._storable import plain
+from recipes._training.checkpoint import Checkpoints, random_states, set_random_states
+from recipes._training.storable import plain
 
 FINGERPRINT = {"recipe": "ogm_ge", "settings": {"alpha": 0.5}}
 

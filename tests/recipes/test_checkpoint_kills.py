@@ -11,7 +11,7 @@ def script(code: str) -> str:
         import os, random, resource, signal, sys, time
         import torch
         from pathlib import Path
-        from recipes._checkpoint import Checkpoints
+        from recipes._training.checkpoint import Checkpoints
         torch.set_num_threads(1)
 
         def saved(run, step):

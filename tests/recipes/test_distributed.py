@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from imbalance_lens.errors import BatchError, ImbalanceLensWarning
 from recipes import _distributed as ranks
-from recipes._batches import TrainingLoader, ValidationLoader
+from recipes._data.batches import TrainingLoader, ValidationLoader
 
 
 def test_a_single_process_needs_no_group() -> None:

@@ -87,7 +87,7 @@ def test_confidences_of_training_passes_need_no_pass_of_their_own(monkeypatch):
                 told.append((run.numbers.tolist(), own))
             return loss
 
-    monkeypatch.setattr("recipes._measuring.own_confidences", None)
+    monkeypatch.setattr("recipes._fust.measuring.own_confidences", None)
     recipe = fust(online=True)
     fitted([recipe, Reading()])
     by_number: dict[int, list[float]] = {}

@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from imbalance_lens.errors import SettingError
-from recipes._patches import masked, patch_counts, usual_patches
+from recipes._fust.patches import masked, patch_counts, usual_patches
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from imbalance_lens.testing import (
     assert_recipe_contract,
     planted,
 )
-from recipes._parts import held_out
+from recipes._g_blend.parts import held_out
 from recipes.g_blend import (
     GBlend,
 )

@@ -14,8 +14,8 @@ from imbalance_lens.testing import (
     PlantedData,
     planted,
 )
-from recipes._estimation import rebound
-from recipes._parts import held_out, share_of
+from recipes._g_blend.estimation import rebound
+from recipes._g_blend.parts import held_out, share_of
 
 from .blends import SGD, estimated, noisy
 

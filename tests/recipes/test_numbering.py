@@ -18,7 +18,7 @@ from torch.utils.data import (
 )
 
 from imbalance_lens.errors import BatchError
-from recipes._batches import TrainingLoader
+from recipes._data.batches import TrainingLoader
 
 from .test_batches import LOADERS as RANDOM_LOADERS
 

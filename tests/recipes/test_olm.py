@@ -14,8 +14,8 @@ from imbalance_lens import formulas
 from imbalance_lens.errors import BatchError, SettingError
 from imbalance_lens.testing import assert_passive, assert_recipe_contract
 from recipes._base import Want
-from recipes._head_losses import FixedExamples
 from recipes._heads import UnimodalHeads
+from recipes._olm.head_losses import FixedExamples
 from recipes.olm import LEAST, Olm, modulation_loss, rebalancing_factors, scaled
 
 from .hand_made import batch_of, run_of, seen_of

@@ -25,6 +25,6 @@ class Packed(nn.Module):
 
 def test_opm_refuses_a_packed_sequence_instead_of_dropping_other_rows() -> None:
     batch = (torch.randn(4, 4, 3), torch.randn(4, 5), torch.tensor([0, 1, 0, 1]))
+    who = {"text": "text", "image": "image"}
     with pytest.raises(NotApplicableError, match="'text' are a packed sequence"):
-        who = {"text": "text", "image": "image"}
         recipes.apply("opm", Packed(), [batch], epochs=1, anatomy=who)

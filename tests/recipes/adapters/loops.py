@@ -120,7 +120,7 @@ LOOPS: dict[str, Callable[..., dict[str, Tensor]]] = {
 @contextmanager
 def seeded() -> Iterator[None]:
     """What a seed does in the bundled loop."""
-    from recipes._seeds import seeded as with_seed
+    from recipes._training.seeds import seeded as with_seed
 
     with with_seed(SEED):
         yield

@@ -1,0 +1,1 @@
+"""What `abri` is made of."""

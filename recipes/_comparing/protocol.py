@@ -1,0 +1,116 @@
+"""What a comparison depends on, as plain values: so that no two comparisons are mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import imbalance_lens
+from imbalance_lens.batches import Split
+from imbalance_lens.hooks.frozen import random_state_kept
+from imbalance_lens.loaders import loader_kept, pairs
+from imbalance_lens.trees import tensors
+
+from .._base import Recipe
+
+_DIGITS = 16
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that numbers depend on."""
+    return {
+        "imbalance_lens": imbalance_lens.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+
+
+def described(value: Any) -> Any:
+    """Return what a setting is in plain values, the same in every process."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, functools.partial):
+        given = {str(place): each for place, each in enumerate(value.args)} | value.keywords
+        return {"function": described(value.func), "arguments": described(given)}
+    if isinstance(value, Mapping):
+        return {str(key): described(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(each) for each in value]
+    if isinstance(value, Recipe):
+        return {"recipe": value.name, "settings": described(value.settings())}
+    if isinstance(value, Tensor):
+        return {"tensor": _digest([value])}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, torch.device | torch.dtype):
+        return str(value)
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Return what tells the weights of one model from those of another."""
+    state = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    return _digest(state.values(), ",".join(state))
+
+
+def data_hashes(loaders: Mapping[str, Iterable[Any]], split: Split | None) -> dict[str, Any]:
+    """Return what tells one split of the data from another.
+
+    Held-out examples are read once, and are the same in whichever order they come. Examples to
+    train on may be augmented and in random order, so of them it is told how many there are, and
+    which of a larger set.
+    """
+    held_out = {
+        name: _examples(loader, split, name) for name, loader in loaders.items() if name != "train"
+    }
+    return {"train": _training_set(loaders["train"]), **held_out}
+
+
+def short_hash(text: str) -> str:
+    """Return some digits that tell a text from others."""
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _training_set(loader: Iterable[Any]) -> dict[str, Any]:
+    data = getattr(loader, "dataset", None)
+    told: dict[str, Any] = {"batch_size": getattr(loader, "batch_size", None)}
+    for name, counted in (("batches", loader), ("examples", data)):
+        try:
+            told[name] = len(counted)  # pyright: ignore[reportArgumentType]
+        except (TypeError, NotImplementedError):
+            told[name] = None
+    indices = getattr(data, "indices", None)
+    if indices is not None:
+        told["indices"] = short_hash(str([int(index) for index in indices]))
+    return told
+
+
+def _examples(loader: Iterable[Any], split: Split | None, name: str) -> dict[str, Any]:
+    total, count = 0, 0
+    with random_state_kept(), loader_kept(loader):
+        for inputs, labels in pairs(loader, split, name=f"The loader of {name!r} examples"):
+            columns = [*tensors(inputs), labels]
+            for place in range(len(labels)):
+                own = [c[place] if c.ndim and len(c) == len(labels) else c for c in columns]
+                total = (total + int(_digest(own), 16)) % 16**_DIGITS
+            count += len(labels)
+    return {"examples": count, "hash": f"{total:0{_DIGITS}x}"}
+
+
+def _digest(parts: Iterable[Tensor], text: str = "") -> str:
+    sha = hashlib.sha256(text.encode())
+    for part in parts:
+        flat = part.detach().cpu().reshape(-1).contiguous()
+        sha.update(str((part.dtype, tuple(part.shape))).encode())
+        sha.update(flat.view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:_DIGITS]

@@ -1,0 +1,1 @@
+"""What a training iterates: batches, the share of a rank, numbered examples."""

@@ -1,0 +1,1 @@
+"""What `fust` is made of."""

@@ -1,0 +1,1 @@
+"""What `g_blend` is made of."""

@@ -1,0 +1,1 @@
+"""What `olm` is made of."""

@@ -1,0 +1,1 @@
+"""The bundled training loop and what belongs to it: data, plan, books, checkpoints."""
