@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 def tidy(ds: xr.Dataset) -> pd.DataFrame:
     """Return one row per number: its variable, its coordinates, its value.
 
-    A coordinate that a variable does not have is missing (NA) in its rows.
+    A coordinate that a variable does not have is missing (NA) in its rows. The coordinate `value`
+    goes by the name of `valued_by`.
     """
     import pandas as pd
 
+    ds = ds.rename({name: "valued_by" for name in ds.coords if name == "value"})
     parts = [_long(values).assign(variable=name) for name, values in ds.data_vars.items()]
     if not parts:
         return pd.DataFrame(columns=["variable", "value"])

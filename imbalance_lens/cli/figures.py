@@ -1,0 +1,106 @@
+"""`imbalance-lens figures`: what a file has numbers for, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import SchemaError
+from ..files import replacing
+from ._answers import answers, json_text
+from ._options import FILE, as_json
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FORMATS = ("pdf", "svg", "png")
+OVERVIEW = "overview"
+
+
+@click.command("figures")
+@click.argument("file", type=FILE)
+@click.option("--out", type=FILE, required=True, help="Folder for the figures; made if not there.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default=FORMATS[0],
+    show_default=True,
+    help="What the figures are written as; each figure's numbers are written as CSV.",
+)
+@click.option(
+    "--figure",
+    "wanted",
+    multiple=True,
+    help="Which figure to draw, once per figure. Default: all that the file has numbers for.",
+)
+@as_json
+@answers
+def figures(file: Path, out: Path, form: str, wanted: tuple[str, ...], as_json: bool) -> str:
+    """Draw a saved report, or the history of a training, for a paper.
+
+    FILE is what `diagnose --out`, `scan --out`, `compare --out` or `train --history` wrote.
+    Neither the model nor the data is needed.
+    """
+    from ..figures import FIGURES, save
+    from ..registry import unknown
+    from ..report.tables import tidy
+
+    names = (*FIGURES.names(), OVERVIEW)
+    for name in wanted:
+        if name not in names:
+            raise unknown("figure", name, names)
+    tree, parts = _opened(file)
+    drawn: dict[str, list[str]] = {}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (name for name in FIGURES.names() if not wanted or name in wanted):
+        figure = FIGURES.get(name)
+        ds = next((ds for ds in parts.values() if figure.fits(ds)), None)
+        if ds is not None:
+            save(figure.plot(ds), out / f"{name}.{form}")
+            with replacing(out / f"{name}.csv") as draft:
+                tidy(figure.numbers(ds)).to_csv(draft, index=False)
+            drawn[name] = [f"{name}.{form}", f"{name}.csv"]
+    if tree is not None and (OVERVIEW in wanted or (drawn and not wanted)):
+        from ..figures.overview import plot_overview
+
+        save(plot_overview(tree), out / f"{OVERVIEW}.{form}")
+        drawn[OVERVIEW] = [f"{OVERVIEW}.{form}"]
+    missing = [name for name in wanted if name not in drawn]
+    if missing or not drawn:
+        what = ", ".join(missing) or "any figure"
+        raise SchemaError(f"{file} has no numbers for {what}; it holds {', '.join(parts)}.")
+    if as_json:
+        return json_text({name: [str(out / path) for path in of] for name, of in drawn.items()})
+    return "\n".join(str(out / path) for of in drawn.values() for path in of)
+
+
+def _opened(file: Path) -> tuple[xr.DataTree | None, dict[str, xr.Dataset]]:
+    """Return the tree, if the file is a report, and its datasets, or the one that it is."""
+    from ..figures._tree import datasets
+    from ..report import load_report
+
+    try:
+        tree = load_report(file).tree
+    except SchemaError:
+        alone = _dataset(file)
+        if alone is None:
+            raise
+        return None, {file.stem: alone}
+    return tree, dict(datasets(tree))
+
+
+def _dataset(file: Path) -> xr.Dataset | None:
+    """Return what a file holds if that is one dataset of ours."""
+    import xarray as xr
+
+    try:
+        found = xr.load_dataset(file, engine="h5netcdf", decode_times=False)
+    except (OSError, ValueError):
+        return None
+    return found if found.data_vars and "schema_version" in found.attrs else None
+
+
+COMMAND = figures

@@ -1,0 +1,38 @@
+"""The datasets of a report, as figures take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .. import schema
+from ..errors import NotApplicableError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CAPACITY = "capacity"
+_REFERENCE = "unimodal_accuracy"
+
+
+def datasets(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
+    """Give each probe's dataset, told of the whole: which modalities there are, for their colors.
+
+    Where both were measured, `capacity` has dead channels beside abnormal ones.
+    """
+    told = {"modalities": _part(tree, "anatomy").get("modalities", [])}
+    told[_REFERENCE] = _part(tree, "settings").get(_REFERENCE, {})
+    attributes = {name: schema.to_json(value) for name, value in told.items() if value}
+    parts = {name: group.to_dataset() for name, group in tree.children.items()}
+    if {"dead_features", "abnormal_batchnorm"} <= parts.keys():
+        from ..capacity import join
+
+        with suppress(NotApplicableError):  # no activation function follows a BatchNorm layer
+            parts[CAPACITY] = join(parts["dead_features"], parts["abnormal_batchnorm"])
+    for name, ds in parts.items():
+        yield name, ds.assign_attrs(attributes)
+
+
+def _part(tree: xr.DataTree, attribute: str) -> dict[str, Any]:
+    return schema.from_json(str(tree.attrs.get(attribute, "{}")))

@@ -1,0 +1,66 @@
+"""What the features of each encoder know, and what the model makes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import schema
+from ._base import Plot
+from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown, slanted
+from ._style import Look, canvas, look, modalities
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+_PROBE, _OWN = "accuracy", "own_accuracy"
+_SHADES = {_PROBE: (-0.2, 1.0, "linear probe"), _OWN: (0.2, 0.4, "own logits")}
+_REFERENCE = "unimodal_accuracy"
+
+
+def plot_linear_probe(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy of a linear classifier on each encoder's features, and of its own logits.
+
+    A diamond marks what a model trained on the modality alone gets right, where the dataset has
+    the attribute `unimodal_accuracy`, {modality: accuracy} as JSON.
+
+    Args:
+        ds: what the probe `linear_probe` answers.
+        ax: where to draw. Default: a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        SchemaError: the dataset is of something else.
+    """
+    FIGURE.check(ds)
+    names, heads = modalities(ds), ds["head"].values.tolist()
+    reference = schema.from_json(ds.attrs.get(_REFERENCE, "{}"))
+    with canvas(ax) as ax:
+        for quantity, (shift, alpha, told) in _SHADES.items():
+            errors = reach(ds, quantity)
+            for row, head in enumerate(heads):
+                own = None if errors is None else errors[:, row]
+                value = float(ds[quantity].sel(head=head))
+                bar(ax, row + shift, value, look(head, names), own, width=0.38, alpha=alpha)
+            bar(ax, 0, 0, Look("#555555"), alpha=alpha, label=told)
+        marks = [reference.get(head, np.nan) for head in heads]
+        if reference:
+            ax.plot(marks, "D", color="black", markersize=4, label="trained alone")
+        level(ax, float(ds["majority"]), "most frequent label")
+        name_ticks(ax, heads, slant=slanted(heads))
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel("Accuracy")
+        legend(ax)
+        say_if_unknown(ax, ds[_PROBE], ds[_OWN])
+    return ax
+
+
+FIGURE = Plot(
+    plot=plot_linear_probe,
+    reads={_PROBE: ("head",), _OWN: ("head",), "majority": ()},
+    answers="ABRi/FusT, Fig. 1b and 7; Wei et al., TPAMI 2024, Fig. 1 (beside unimodal models)",
+)

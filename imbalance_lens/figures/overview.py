@@ -1,0 +1,63 @@
+"""One page on a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from ..errors import SchemaError
+from ._style import DOUBLE, NEUTRAL, STYLE, shown
+from ._tree import datasets
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_PANELS = (
+    ("zero_out", "Each modality alone, and left out"),
+    ("shapley", "Contributions"),
+    ("linear_probe", "What the encoders know"),
+    ("missing_modality", "Missing modalities"),
+    ("calibration", "Calibration"),
+    ("logit_norm_per_class", "Size of the logits"),
+    ("abnormal_batchnorm", "Abnormal BatchNorm channels"),
+    ("dead_features", "Dead channels"),
+)
+_COLUMNS, _ROW = 2, 2.8
+
+
+def plot_overview(tree: xr.DataTree) -> Figure:
+    """Draw the main figures of a report on one page, as many as it has numbers for.
+
+    Args:
+        tree: of a report, as `Report.tree` is.
+
+    Returns:
+        A matplotlib figure, for `save`.
+
+    Raises:
+        SchemaError: nothing in the tree can be drawn.
+    """
+    from . import FIGURES
+
+    parts = dict(datasets(tree))
+    panels = []
+    for name, title in _PANELS:
+        figure = FIGURES.get(name)
+        source = next((ds for ds in parts.values() if figure.fits(ds)), None)
+        if source is not None:
+            panels.append((figure.plot, source, title))
+    if not panels:
+        held = ", ".join(parts) or "nothing"
+        raise SchemaError(f"Nothing in the tree can be drawn; it holds {held}.")
+    rows = -(-len(panels) // _COLUMNS)
+    with mpl.rc_context(STYLE):
+        page = Figure(figsize=(DOUBLE, _ROW * rows), layout="constrained")
+        grid = page.subfigures(rows, _COLUMNS, squeeze=False).flat
+        for part, (plot, source, title) in zip(grid, panels, strict=False):
+            plot(source, ax=part.subplots())
+            part.suptitle(title, x=0.02, ha="left", fontweight="bold", fontsize=8)
+        model, examples = (tree.attrs.get(name, "?") for name in ("model", "examples"))
+        page.suptitle(f"{shown(model)}, {examples} examples", x=0.01, ha="left", color=NEUTRAL)
+    return page

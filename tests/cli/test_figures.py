@@ -1,0 +1,64 @@
+import json
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from imbalance_lens.figures import FIGURES
+from imbalance_lens.report.storage import write_tree
+from tests.figures.real import FEW, answers, history
+from tests.figures.test_overview import report
+
+
+@pytest.fixture
+def saved(tmp_path):
+    report(FEW).save(tmp_path / "report.nc")
+    return tmp_path / "report.nc"
+
+
+def test_all_that_a_report_has_numbers_for_is_drawn_with_its_numbers(ask, saved, tmp_path):
+    said = ask("figures", saved, "--out", tmp_path / "out", "--format", "svg", "--json")
+    assert said.code == 0
+    drawn = json.loads(said.out)
+    assert {"zero_out", "shapley", "dead_probability", "overview"} <= drawn.keys()
+    assert "coefficient" not in drawn
+    for name, paths in drawn.items():
+        forms = ["svg"] if name == "overview" else ["svg", "csv"]
+        assert paths == [str(tmp_path / "out" / f"{name}.{form}") for form in forms]
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {path.rpartition("/")[2] for of in drawn.values() for path in of}
+
+
+def test_the_table_beside_a_figure_has_the_numbers_that_it_shows(ask, saved, tmp_path):
+    ask("figures", saved, "--out", tmp_path, "--figure", "zero_out", "--figure", "shapley")
+    table = pd.read_csv(tmp_path / "zero_out.csv", keep_default_na=False)
+    alone = table[(table.variable == "accuracy") & (table.coalition == "audio")]
+    assert float(alone.value.item()) == answers(*FEW)["zero_out"].alone.sel(modality="audio")
+    assert set(table.variable) == {"accuracy", "accuracy_interval", "majority"}
+    shares = pd.read_csv(tmp_path / "shapley.csv")
+    assert set(shares.valued_by) == {"confidence", "correct"}
+
+
+def test_a_history_is_drawn_too(ask, tmp_path):
+    write_tree(xr.DataTree(history("ogm_ge")), tmp_path / "history.nc")
+    said = ask("figures", tmp_path / "history.nc", "--out", tmp_path / "out")
+    names = [path.rpartition("/")[2] for path in said.out.split()]
+    drawn = ("coefficient", "coefficient_ratio", "discrepancy")
+    assert names == [f"{name}.{form}" for name in drawn for form in ("pdf", "csv")]
+
+
+def test_a_figure_without_numbers_is_refused(ask, saved, tmp_path):
+    said = ask("figures", saved, "--out", tmp_path, "--figure", "blend_weights")
+    assert "has no numbers for blend_weights; it holds abnormal_batchnorm, " in said.sentence()
+
+
+def test_an_unknown_figure_is_refused_with_the_known_ones(ask, saved, tmp_path):
+    said = ask("figures", saved, "--out", tmp_path, "--figure", "zero_ot")
+    assert said.sentence().startswith("No figure named 'zero_ot'. Did you mean 'zero_out'?")
+    assert all(name in said.err for name in FIGURES.names())
+
+
+def test_a_file_of_another_kind_is_refused(ask, tmp_path):
+    (tmp_path / "other.nc").write_text("not a report")
+    said = ask("figures", tmp_path / "other.nc", "--out", tmp_path / "out")
+    assert "other.nc is no netCDF file" in said.sentence()

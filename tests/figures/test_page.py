@@ -1,0 +1,21 @@
+import re
+
+import pytest
+
+from imbalance_lens.figures import FIGURES
+from tests.documents import REPOSITORY, blocks
+
+PAGE = "docs/figures.md"
+
+
+def test_the_page_lists_every_figure_with_what_it_answers():
+    text = (REPOSITORY / PAGE).read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", text, re.M)
+    assert rows == [(name, FIGURES.get(name).answers) for name in FIGURES.names()]
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(PAGE):
+        exec(compile(block.text, PAGE, "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"zero_out.pdf", "overview.pdf"}
