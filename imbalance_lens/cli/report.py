@@ -20,10 +20,11 @@ def report(file: Path, page: Path | None, as_json: bool) -> str:
 
     FILE is what `diagnose --out` wrote. Neither the model nor the data is needed.
     """
-    from ..report import Report, load_report
+    from ..report import load_report
+    from ._drawn import drawn
 
     saved = load_report(file)
-    saving(page, Report.to_html)(saved)
+    saving(page, lambda made, path: made.to_html(path, figures=drawn(made.tree)))(saved)
     return report_text(saved, as_json=as_json)
 
 

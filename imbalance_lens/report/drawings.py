@@ -18,11 +18,13 @@ class Drawing:
         title: what it shows, which is also its text alternative.
         attributes: of the svg element.
         content: of the svg element, as safe HTML.
+        broad: whether it is so wide that it needs a row of its own.
     """
 
     title: str
     attributes: Mapping[str, str]
     content: str
+    broad: bool
 
 
 def drawings(figures: Mapping[str, str]) -> tuple[Drawing, ...]:
@@ -56,10 +58,16 @@ def _drawing(title: str, svg: str, name: str) -> Drawing:
                 parent.remove(child)
     for element in root.iter():
         _settle(element, title, name)
-    box = root.get("viewBox") or f"0 0 {_plain(root, 'width')} {_plain(root, 'height')}"
+    width, height = (_pixels(root.get(side, "")) for side in ("width", "height"))
+    attributes = {"id": name, "viewBox": root.get("viewBox") or f"0 0 {width:g} {height:g}"}
+    if "width" in root.attrib:
+        attributes["width"] = f"{width:g}"
     content = "".join(ElementTree.tostring(part, encoding="unicode") for part in root)
-    attributes = {"id": name, "viewBox": box, "width": root.get("width", "100%")}
-    return Drawing(title, attributes, content)
+    return Drawing(title, attributes, content, width > _COLUMN)
+
+
+_COLUMN = 416
+"""So many pixels find room beside another figure."""
 
 
 def _settle(element: ElementTree.Element, title: str, figure: str) -> None:
@@ -67,7 +75,11 @@ def _settle(element: ElementTree.Element, title: str, figure: str) -> None:
     tag = _local(element.tag)
     if tag not in _ALLOWED:
         raise SettingError(f"The figure {title!r} holds <{tag}>, which only a plain SVG may not.")
-    element.tag, element.tail = tag, None if not (element.tail or "").strip() else element.tail
+    element.tag = tag
+    if not (element.text or "").strip():
+        element.text = None
+    if not (element.tail or "").strip() and tag != "tspan":
+        element.tail = None
     given = {_local(name): value for name, value in element.attrib.items()}
     element.attrib.clear()
     for name, value in given.items():
@@ -105,10 +117,13 @@ def _local(name: object) -> str:
     return str(name).rpartition("}")[2]
 
 
-def _plain(root: ElementTree.Element, name: str) -> str:
-    found = re.match(r"[\d.]+", root.get(name, ""))
-    return found[0] if found else "100"
+def _pixels(size: str) -> float:
+    """Return a width or height in pixels; 100 where it says nothing that can be used."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]*)", size)
+    return float(found[1]) * _UNITS.get(found[2], 1.0) if found else 100.0
 
+
+_UNITS = {"pt": 4 / 3, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 
 _LEFT_OUT = ("metadata", "title", "desc")
 """What a page has no use for: it says itself what a figure shows."""

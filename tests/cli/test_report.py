@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from imbalance_lens import diagnose
+from imbalance_lens.cli import _drawn
+from imbalance_lens.cli._drawn import drawn
 from imbalance_lens.observer import unasked_probes
 from imbalance_lens.probes import PROBES
+from imbalance_lens.report import load_report
 from imbalance_lens.testing import planted
 
 from .conftest import Ask
@@ -44,12 +47,22 @@ def test_a_page_is_saved_beside_what_is_printed(ask: Ask, saved: Path, tmp_path:
     page = (tmp_path / "report.html").read_text()
     assert "visual dominates" in page
     assert "<table" in page
+    assert "<figcaption>The accuracy with each modality alone" in page
     json.loads(ask("report", saved, "--html", tmp_path / "report.html", "--json").out)
 
 
 def test_a_page_that_cannot_be_written(ask: Ask, saved: Path, tmp_path: Path):
     assert "is a folder" in ask("report", saved, "--html", tmp_path).sentence()
     assert [path.name for path in tmp_path.iterdir()] == ["report.nc"]
+
+
+def test_figures_that_leave_no_room_for_tables_are_left_out(saved: Path, monkeypatch):
+    tree = load_report(saved).tree
+    everything = drawn(tree)
+    assert sum(map(len, everything.values())) <= _drawn.ROOM
+    smallest = min(everything.values(), key=len)
+    monkeypatch.setattr(_drawn, "ROOM", len(smallest))
+    assert [*drawn(tree).values()] == [smallest]
 
 
 def test_a_report_needs_no_torch(saved: Path):

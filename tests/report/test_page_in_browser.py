@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from imbalance_lens.cli._drawn import drawn
+
 from .test_page import EVIL, SVG, large_report
 from .test_text import full_report
 
@@ -33,7 +35,8 @@ def browser() -> Iterator[Any]:
 def pages(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     full_report().to_html(folder / "plain.html", figures={"A line": SVG})
-    full_report((EVIL, "visual"), model=EVIL).to_html(folder / "hostile.html")
+    hostile = full_report((EVIL, "visual"), model=EVIL)
+    hostile.to_html(folder / "hostile.html", figures=drawn(hostile.tree))
     large_report().to_html(folder / "large.html")
     return folder
 
@@ -159,6 +162,13 @@ def test_printed_all_of_it_is_unfolded(show, tmp_path, scripts):
     page = show("plain", java_script_enabled=scripts)
     page.emulate_media(media="print")
     assert page.locator("details table").first.is_visible()
+
+
+def test_hostile_names_stand_in_figures_too_as_text(show):
+    page = show("hostile")
+    assert page.locator("script").count() == 1
+    assert page.locator("figure svg").count() > 0
+    assert page.locator("figure text", has_text="<script>").count() > 0
 
 
 def test_every_figure_and_scrolled_part_has_a_name(show):
