@@ -27,6 +27,7 @@ FEW, MANY = (2, 3), (6, 300)
 
 OF_PROBES = {
     "zero_out": "zero_out",
+    "class_gain": "zero_out",
     "shapley": "shapley",
     "shapley_per_example": "shapley",
     "shapley_per_class": "shapley",

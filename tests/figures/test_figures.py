@@ -28,7 +28,7 @@ from .real import (
 )
 
 UNKNOWN = "no number is known"
-WITHOUT_MODALITIES = ("agreement", "comparison")
+WITHOUT_MODALITIES = ("agreement", "comparison", "class_gain")
 
 
 def examples():
@@ -150,6 +150,20 @@ def test_the_bars_of_zero_out_are_the_accuracies_with_their_intervals():
     ends = ds.accuracy_interval.sel(coalition="audio").values
     lines = [segment for c in ax.collections for segment in c.get_segments()]
     assert any(np.allclose(sorted(line[:, 1]), ends) for line in lines)
+
+
+@pytest.mark.parametrize(("size", "bars"), [(FEW, 3), (MANY, 20)])
+def test_the_classes_that_gain_most_come_first_and_those_that_lose_most_last(size, bars):
+    ds = answers(*size)["zero_out"]
+    strongest = ds["modality"].values[ds.alone.values.argmax()]
+    everyone = "+".join(ds["modality"].values)
+    accuracy = ds.class_accuracy
+    gains = (accuracy.sel(coalition=everyone) - accuracy.sel(coalition=strongest)).values
+    ranked = sorted(gains[np.isfinite(gains)], reverse=True)
+    wanted = ranked if len(ranked) <= 20 else [*ranked[:10], *ranked[-10:]]
+    assert len(wanted) == bars
+    heights = [bar.get_height() for bar in drawn("class_gain", ds).patches]
+    assert heights == pytest.approx(wanted)
 
 
 def test_the_curves_of_logit_norm_are_the_means_and_the_label_has_the_unit():
