@@ -6,119 +6,20 @@ import re
 import subprocess
 import sys
 import textwrap
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from imbalance_lens import schema
-from imbalance_lens.errors import SettingError
-from imbalance_lens.report import Report
 
-from .planted import abnormal_batchnorm, report, zero_out
+from .pages import EVIL, Page, large_report, written
+from .planted import abnormal_batchnorm, report
 from .test_text import full_report
-
-EVIL = "<script>alert('x')</script>\"' onload=alert(1) {{ 7 * 7 }}"
-SIX = ("pixels", "fourier", "profile", "karhunen", "zernike", "shape")
-SVG = (
-    '<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg" '
-    'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9" width="9pt">'
-    "<metadata>http://example.org</metadata><style>* { stroke: red }</style>"
-    '<defs><path id="m" d="M 0 0"/></defs><use xlink:href="#m" clip-path="url(#c)"/>'
-    "<text>a &lt; b</text></svg>"
-)
-
-
-class Page(HTMLParser):
-    """Collects what is in a page, and complains where its tags do not close in order."""
-
-    VOID = ("meta",)
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.open, self.tags, self.attrs, self.rows = [], [], [], []
-        self.said: dict[str, list[str]] = {}
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attrs += [(tag, *attr) for attr in attrs]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.said.setdefault(self.open[-1] if self.open else "", []).append(data)
-        if {"td", "th"} & {*self.open}:
-            self.rows[-1][-1] += data
-
-    def of(self, tag: str) -> list[str]:
-        return [" ".join(said.split()) for said in self.said.get(tag, [])]
-
-    def all(self, name: str) -> list[str]:
-        return [value for _, found, value in self.attrs if found == name]
 
 
 @pytest.fixture
 def html(tmp_path):
-    def written(made: Report, **more) -> str:
-        made.to_html(tmp_path / "report.html", **more)
-        return (tmp_path / "report.html").read_text(encoding="utf-8")
-
-    return written
-
-
-def large_report() -> Report:
-    """Return a report on 50 layers, 300 classes and 6 modalities, whose names are long."""
-    draw = np.random.default_rng(0)
-    layers = [f"encoders.backbone.{SIX[i % 6]}.blocks.{i}.normalization" for i in range(50)]
-    sizes = {
-        "head": [*SIX, schema.JOINT],
-        "label": range(300),
-        "modality": SIX,
-        "other": SIX,
-        "example": range(20_000),
-        "value": ["confidence", "correct"],
-        "coalition": [f"{'+'.join(SIX)}{i}" for i in range(64)],
-        "bound": ["low", "high"],
-    }
-
-    def group(*shapes):
-        dims = {dim for shape in shapes for dim in shape}
-        variables = {
-            f"v{place}{ends}": schema.variable(
-                (*shape, *more),
-                draw.normal(size=[len(sizes[d]) for d in (*shape, *more)]),
-                units="1",
-                long_name="a number of which the name is as long as those of real ones",
-                formula="tests",
-            )
-            for place, shape in enumerate(shapes)
-            for ends, more in (("", ()), ("_interval", ("bound",)))
-            if not ends or "label" not in shape
-        }
-        coords = {dim: list(sizes[dim]) for dim in (*dims, "bound")}
-        return schema.dataset(variables, coords, settings={})
-
-    return report(
-        SIX,
-        zero_out=zero_out(dict.fromkeys(SIX, 0.4)),
-        logit_norms=group(("head", "label"), ("head", "label"), ("head",)),
-        shapley_like=group(("modality", "value", "label"), ("example", "modality", "value")),
-        by_coalition=group(("coalition", "label"), ("coalition",), ("modality", "other")),
-        abnormal_batchnorm=abnormal_batchnorm({p: (p.split(".")[2], 1, 64) for p in layers}),
-    )
+    return lambda made, **more: written(made, tmp_path, **more)
 
 
 def test_findings_come_first_then_numbers_then_what_is_missing_then_how(html):
@@ -270,63 +171,6 @@ def test_a_report_from_a_file_gives_the_same_page(html, tmp_path):
     made = full_report()
     made.save(tmp_path / "report.nc")
     assert html(made) == html(made) == html(load_report(tmp_path / "report.nc"))
-
-
-def test_figures_stand_in_the_page_with_their_names_kept_apart(html):
-    text = html(full_report(), figures={"Zero & out": SVG, "Again": SVG})
-    page = Page(text)
-    assert page.tags.count("svg") == 2
-    assert page.all("role").count("img") == 2
-    assert {"Zero & out", "Again"} <= set(page.all("aria-label"))
-    assert page.of("figcaption") == ["Zero & out", "Again"]
-    assert {"figure-0-m", "figure-1-m"} <= set(page.all("id"))
-    assert {"#figure-0-m", "#figure-1-m"} <= set(page.all("href"))
-    assert "url(#figure-1-c)" in page.all("clip-path")
-    assert "#figure-0 { * { stroke: red } }" in text
-    assert "a &lt; b" in text
-    assert "http" not in text.replace("http-equiv", "")
-
-
-@pytest.mark.parametrize(
-    ("size", "box", "broad"),
-    [
-        ('viewBox="0 0 4000 30"', "0 0 4000 30", False),
-        ('viewBox="0 0 40 30" width="497pt"', "0 0 40 30", True),
-        ('width="241.2pt" height="180pt"', "0 0 321.6 240", False),
-        ('width="6in" height="96"', "0 0 576 96", True),
-        ('width="90%" height="1e9"', "0 0 100 100", False),
-        ("", "0 0 100 100", False),
-    ],
-)
-def test_a_broad_figure_has_a_row_of_its_own(html, size, box, broad):
-    page = Page(html(full_report(), figures={"Mine": f"<svg {size}/>"}))
-    assert page.all("viewbox") == [box]
-    assert ("broad" in page.all("class")) is broad
-
-
-@pytest.mark.parametrize(
-    ("inside", "told"),
-    [
-        ("<script>1</script>", "holds <script>"),
-        ("<foreignObject/>", "holds <foreignObject>"),
-        ('<path onclick="1"/>', "script of 'onclick'"),
-        ('<image href="https://example.org/a.png"/>', "points to 'https://example.org/a.png'"),
-        ('<use href="other.svg#a"/>', "points to 'other.svg#a'"),
-        ('<path style="fill: url(a.svg#b)"/>', r"points to 'url\(a.svg#b\)'"),
-        ("<style>@import 'a.css';</style>", "points to \"@import 'a.css'\""),
-        ("<path>", "is no SVG"),
-    ],
-)
-def test_a_figure_that_is_more_than_a_drawing_is_refused(html, tmp_path, inside, told):
-    with pytest.raises(SettingError, match=f"The figure 'Mine' .*{told}"):
-        html(full_report(), figures={"Mine": f"<svg>{inside}</svg>"})
-    assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize("svg", ["", "<html/>", "plain words"])
-def test_a_figure_that_is_no_svg_is_refused(html, svg):
-    with pytest.raises(SettingError, match=r"no SVG.*Give the whole file"):
-        html(full_report(), figures={"Mine": svg})
 
 
 def test_a_full_disk_leaves_the_old_page(tmp_path):

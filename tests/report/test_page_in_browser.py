@@ -10,7 +10,8 @@ import pytest
 
 from imbalance_lens.cli._drawn import drawn
 
-from .test_page import EVIL, SVG, large_report
+from .pages import EVIL, large_report
+from .test_page_figures import SVG
 from .test_text import full_report
 
 playwright = pytest.importorskip(
