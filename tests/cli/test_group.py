@@ -32,8 +32,10 @@ def test_help_lists_every_command(ask: Ask):
     assert said.code == 0
     assert set(COMMANDS.names()) == {
         "anatomy",
+        "compare",
         "demo",
         "diagnose",
+        "figures",
         "probes",
         "report",
         "scan",
