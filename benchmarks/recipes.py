@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[str | list[str], dict[str, object]]] = {
     "multi_loss": ("multi_loss", {}),
     "mlb": ("mlb", {}),
     "ogm_ge with noise": ("ogm_ge", {"noise": True}),
+    "abri": ("abri", {}),
 }
 LIMITS = {
     "bundled loop, none": 1.02,
@@ -38,6 +39,7 @@ LIMITS = {
     "opm": 1.03,
     "mlb": 1.03,
     "ogm_ge with noise": 1.10,
+    "abri": 1.10,
 }
 
 
