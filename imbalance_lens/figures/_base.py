@@ -27,6 +27,7 @@ class Plot:
         reads: what must be there.
         or_reads: what will do instead.
         also: what is drawn too where it is there; intervals are, without being named.
+        suits: whether a dataset that has all that is what is meant.
         several: dimensions along which one entry is not enough.
         answers: the figures in papers that show the same.
     """
@@ -35,13 +36,14 @@ class Plot:
     reads: Reads
     or_reads: Reads = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    suits: Callable[[xr.Dataset], bool] = lambda _: True
     several: tuple[str, ...] = ()
     answers: str
 
     def fits(self, ds: xr.Dataset) -> bool:
         """Say whether a dataset has what the figure shows, and a number in what it shows first."""
         reads = self._found(ds)
-        if reads is None or any(ds.sizes[dim] < 2 for dim in self.several):
+        if reads is None or any(ds.sizes[dim] < 2 for dim in self.several) or not self.suits(ds):
             return False
         return bool(np.isfinite(ds[next(iter(reads))].values.astype(float)).any())
 

@@ -32,5 +32,5 @@ def plot_coefficient(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 FIGURE = Plot(
     plot=plot_coefficient,
     reads={"step_coefficient": ("step", "modality")},
-    answers="Wei et al., TPAMI 2024, eq. 10 over the training",
+    answers="None (the coefficient of OGM-GE or MLB over a training)",
 )

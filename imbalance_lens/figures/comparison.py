@@ -57,5 +57,5 @@ def plot_comparison(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 FIGURE = Plot(
     plot=plot_comparison,
     reads={_VALUE: ("recipe", "seed", "metric")},
-    answers="MLB, Fig. 3; OLM and ABRi/FusT (bars of methods with deviations)",
+    answers="MLB (accuracy bars with deviations)",
 )

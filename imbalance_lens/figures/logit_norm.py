@@ -56,5 +56,5 @@ FIGURE = Plot(
     plot=plot_logit_norm,
     reads={_MEAN: ("epoch", "head"), _CLASS: ("epoch", "head", "label")},
     several=("epoch",),
-    answers="OLM, Fig. 1 and 5 (over the training)",
+    answers="OLM, Fig. 1, 5 and 6",
 )

@@ -43,5 +43,5 @@ def plot_logit_norm_per_class(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes
 FIGURE = Plot(
     plot=plot_logit_norm_per_class,
     reads={_CLASS: ("epoch", "head", "label")},
-    answers="OLM, Fig. 6 (class-wise logit norms)",
+    answers="OLM, Fig. 1, 5 and 6 (class by class)",
 )

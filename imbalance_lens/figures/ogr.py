@@ -57,5 +57,5 @@ FIGURE = Plot(
         "total_ogr": ("head",),
     },
     or_reads={"generalization": ("head",), "overfitting": ("head",), "ogr": ("head",)},
-    answers="G-Blend, Fig. 2 (the sketch of OGR, with numbers)",
+    answers="G-Blend (the sketch of OGR, with numbers)",
 )
