@@ -223,7 +223,7 @@ def test_other_optimizers_and_other_ways_give_no_warning():
         ({"star": 0.5}, "star must be 1 or more; got 0.5"),
         ({"star": 4, "form": "cvpr"}, "star=4 speeds up who is behind"),
         ({"form": "cvpr", "z": "sigmoid"}, "z='sigmoid' belongs to form='tpami'"),
-        ({"min_ndim": -1}, "min_ndim must be 0 or more"),
+        ({"min_ndim": -1}, "min_ndim must be a whole number, 0 or above"),
     ],
 )
 def test_settings_that_are_not_allowed_are_refused(settings, complaint):
