@@ -73,7 +73,7 @@ def describe(name: str) -> str:
 
     Example:
         >>> print(describe("none").splitlines()[0])
-        none: plain joint training
+        none: Joint training
     """
     from ._describe import described
 
