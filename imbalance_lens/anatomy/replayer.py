@@ -10,7 +10,7 @@ from torch import nn
 
 from ..batches import Call
 from ..errors import AnatomyError
-from ..hooks.activations import activations
+from ..hooks.activations import Producers, activations
 from ..hooks.attention import hidden_in_fused_layers, unfused
 from ..hooks.frozen import Buffers, frozen
 from ..hooks.recurrent import differentiable
@@ -59,6 +59,7 @@ class Replayer:
         self.anatomy = anatomy
         self.wiring = Wiring(self.model, anatomy)
         self._logits_of = logits_of
+        self._producers: Producers | None = None
         self._restless: bool | None = None  # changes its buffers in eval mode; None: not known yet
         self.is_open = False
         self._frozen = ExitStack()
@@ -96,7 +97,7 @@ class Replayer:
         with ExitStack() as stack:
             stack.enter_context(differentiable(self.model))
             recorded = stack.enter_context(self.wiring.recording(graph=graph))
-            heard = stack.enter_context(_listening(self.model, call)) if listen else None
+            heard = stack.enter_context(self._listening(call)) if listen else None
             output = call(self.model)
         if self._restless is None and start is not None:
             self._restless = start.moved()
@@ -135,7 +136,7 @@ class Replayer:
             start: the buffers to start from, for a model that changes them in eval mode.
             batch_statistics: let the BatchNorm layers use those of the batch.
         """
-        listening = _listening(self.model, call, batch_statistics=batch_statistics)
+        listening = self._listening(call, batch_statistics=batch_statistics)
         with self.at(start), listening as heard:
             call(self.model)
         return heard
@@ -153,9 +154,11 @@ class Replayer:
         finally:
             now.restore()
 
-
-def _listening(
-    model: nn.Module, call: Call, *, batch_statistics: bool = False
-) -> AbstractContextManager[Mapping[str, Activation]]:
-    sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
-    return activations(model, sizes[0] if sizes else 0, batch_statistics=batch_statistics)
+    def _listening(
+        self, call: Call, *, batch_statistics: bool = False
+    ) -> AbstractContextManager[Mapping[str, Activation]]:
+        if self._producers is None:
+            self._producers = Producers(self.model)
+        sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
+        examples = sizes[0] if sizes else 0
+        return activations(self._producers, examples, batch_statistics=batch_statistics)

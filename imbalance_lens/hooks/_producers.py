@@ -69,28 +69,34 @@ class Made(NamedTuple):
 class Producers:
     """Knows who made each tensor of a pass, as long as the tensor lives.
 
-    It has to be told of every function that is called, by `note`.
+    It has to be told of every function that is called, by `note`. One serves many passes of the
+    same model, whose modules are looked through once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self._path = ""
         self._by_weight: dict[int, str] = {}
+        self._watched: list[tuple[str, nn.Module, bool]] = []
         # Not in a dictionary with weak keys: there is none that compares tensors by identity
         # and is as quick.
         self._made: dict[int, tuple[weakref.ref[Tensor], Made]] = {}
-
-    @contextmanager
-    def following(self, model: nn.Module) -> Iterator[None]:
-        """Keep track of which module is running, and of what modules return."""
         modules = list(model.named_modules())
         holders = Counter(id(p) for _, module in modules for p in module._parameters.values())
+        for path, module in modules:
+            as_made = "forward" not in vars(module)
+            if as_made and type(module) in _KNOWN_BY_WEIGHT and _alone(module, holders):
+                self._by_weight[id(module._parameters["weight"])] = path
+            elif not (as_made and type(module) in _NO_MAKERS):
+                self._watched.append((path, module, is_batchnorm(module)))
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Keep track of which module is running, and of what modules return, in one pass."""
+        self._made.clear()
         with ExitStack() as stack:
-            for path, module in modules:
-                as_made = "forward" not in vars(module)
-                if as_made and type(module) in _KNOWN_BY_WEIGHT and _alone(module, holders):
-                    self._by_weight[id(module._parameters["weight"])] = path
-                elif not (as_made and type(module) in _NO_MAKERS):
-                    stack.enter_context(patched(module, "forward", self._followed(path, module)))
+            for path, module, normalizes in self._watched:
+                followed = self._followed(path, module.forward, normalizes)
+                stack.enter_context(patched(module, "forward", followed))
             yield
 
     def of(self, tensor: Any) -> Made | None:
@@ -161,10 +167,9 @@ class Producers:
         if isinstance(tensor, Tensor):
             self._made[id(tensor)] = weakref.ref(tensor), made
 
-    def _followed(self, path: str, module: nn.Module) -> Callable[..., Any]:
-        original = module.forward
-        normalizes = is_batchnorm(module)
-
+    def _followed(
+        self, path: str, original: Callable[..., Any], normalizes: bool
+    ) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
             outside, self._path = self._path, path
             try:
@@ -179,7 +184,6 @@ class Producers:
                 self._keep(output, Made(path, path, kind, made.channels))
             return output
 
-        vars(forward)["__wrapped__"] = original  # for whoever asks for its signature
         return forward
 
 

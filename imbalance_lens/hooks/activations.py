@@ -29,7 +29,7 @@ _SMOOTH = {
 
 @contextmanager
 def activations(
-    model: nn.Module, examples: int, *, batch_statistics: bool = False
+    model: nn.Module | Producers, examples: int, *, batch_statistics: bool = False
 ) -> Iterator[Mapping[str, Activation]]:
     """Collect what every activation function gives inside the block, in the order of the calls.
 
@@ -38,7 +38,7 @@ def activations(
     write over it. What runs inside scripted modules and inside `nn.RNN` cannot be seen.
 
     Args:
-        model: the model that runs in the block, eagerly.
+        model: the model that runs in the block, eagerly; for many passes, its `Producers`.
         examples: size of the batch, which tells (batch, tokens, channels) from
             (tokens, batch, channels).
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
@@ -52,9 +52,9 @@ def activations(
     Raises:
         NotApplicableError: from the model's call, where a batch has no statistics.
     """
-    producers = Producers()
+    producers = model if isinstance(model, Producers) else Producers(model)
     listener = _Listener(producers, examples, batch_statistics)
-    with producers.following(model), listener:
+    with producers.following(), listener:
         yield listener.heard
 
 
