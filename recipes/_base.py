@@ -231,6 +231,11 @@ class Recipe:
         """Say whether the recipe acts in an epoch."""
         return self.start_epoch <= epoch and (self.end_epoch is None or epoch <= self.end_epoch)
 
+    @property
+    def trains_joint(self) -> bool:
+        """Whether the joint logits are trained now; an epoch without is never the best."""
+        return True
+
     def settings(self) -> dict[str, Any]:
         """Return the values of the init fields."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}

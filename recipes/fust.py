@@ -16,6 +16,7 @@ from imbalance_lens.errors import NotAttachedError, SettingError
 
 from ._base import Card, Recipe, Run, Seen, Want
 from ._fust.confidences import digest
+from ._fust.decision_fusion import decision_fusion
 from ._fust.flops import count_flops, flops_ratio
 from ._fust.input_patches import with_patches_masked
 from ._fust.mask_ratio import ETA, RHO, THRESHOLD, MaskRatios, check_strengths, mask_ratio
@@ -89,28 +90,6 @@ MASK_RATIO = Quantity(
 )
 
 
-def decision_fusion(logits: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean of the modalities' own class probabilities: no joint training at all.
-
-    Equation: p = 1/M sum_m softmax(z^m) (Feng et al., 2023, section 4.3).
-
-    Args:
-        logits: modality -> (batch, classes), of models that were trained alone.
-
-    Returns:
-        Class probabilities (batch, classes).
-
-    Raises:
-        SettingError: fewer than two modalities.
-
-    Example:
-        >>> decision_fusion({"a": torch.tensor([[2.0, 0, 0]]), "v": torch.tensor([[0, 1.0, 0]])})
-        tensor([[0.4995, 0.3413, 0.1592]])
-    """
-    checks.modalities(logits)
-    return torch.stack([own.softmax(1) for own in logits.values()]).mean(0)
-
-
 @dataclass(eq=False, kw_only=True)
 class FusT(Recipe):
     """Trains every encoder alone, then all together on inputs of which parts are hidden.
@@ -177,6 +156,11 @@ class FusT(Recipe):
         if self._measures or self.masking == "sample":
             wanted.add(Want.NUMBERS)
         return wanted
+
+    @property
+    def trains_joint(self) -> bool:
+        """Whether the joint logits are trained now: in stage 2."""
+        return self._stages.joined
 
     def settings(self) -> dict[str, Any]:
         """Return the values of the init fields; of data, what tells them from others."""

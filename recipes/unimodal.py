@@ -52,6 +52,11 @@ class Unimodal(Recipe):
                 "go on with another recipe in a second call."
             )
 
+    @property
+    def trains_joint(self) -> bool:
+        """Whether the joint logits are trained now: never."""
+        return False
+
     def wants(self) -> set[Want]:
         """Return what is to be measured."""
         return {Want.HEADS}

@@ -44,7 +44,8 @@ class Books:
         keep_best: whether the model ends with the weights of its best epoch.
         show_progress: None: where stderr is a terminal.
         batches_done: micro-batches of the running epoch that are done.
-        best_epoch: by validation accuracy, or loss where there are no classes.
+        best_epoch: by validation accuracy, or loss where there are no classes, of those epochs
+            in which the joint logits are trained; None: there was none so far.
     """
 
     treatment: Treatment
@@ -197,7 +198,8 @@ class Books:
 
     def _judge(self, measured: dict[str, Any]) -> None:
         value = measured.get("val_accuracy", -measured.get("val_loss", float("nan")))
-        if not value > self.best_value:
+        joint = all(recipe.trains_joint for recipe in self.treatment.recipes)
+        if not (joint and value > self.best_value):
             return
         self.best_value, self.best_epoch = value, self.treatment.run.epoch - 1
         if self.keep_best:

@@ -22,7 +22,8 @@ class Fit:
         history: numbers per `step` and `epoch`, also per `modality`, in the schema of all
             results; variables of single steps begin with `step_`.
         best_epoch: the epoch, from 0, with the best validation accuracy (or loss, where there
-            are no classes); None without validation data. Never by test data.
+            are no classes), of those that train the joint logits; None without such an epoch or
+            without validation data. Never by test data.
         recipes: names of the recipes, in order.
         readout: how the modalities' own scores were read in training; "" where they were not.
         probes: what the probes saw that watched the training, by name.

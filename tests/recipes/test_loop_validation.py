@@ -9,6 +9,7 @@ from torch import nn
 
 import recipes
 from imbalance_lens.errors import SettingError
+from recipes.fust import FusT
 
 from .trainings import data_of, loader_of, model_of, same, sgd, trained
 
@@ -42,12 +43,12 @@ def test_the_validation_loss_can_steer_the_learning_rate() -> None:
         )
 
 
-def fit_that_gets_worse(**settings: Any) -> recipes.Fit:
+def fit_that_gets_worse(recipe: Any = "none", **settings: Any) -> recipes.Fit:
     """Judged by wrong labels, so that everything learned makes it worse."""
     *inputs, labels = data_of().tensors
     wrong = [(*inputs, (labels + 1) % 3)]
     given: dict[str, Any] = {"val_loader": wrong, "optimizer": sgd, "epochs": 12, "device": "cpu"}
-    return recipes.apply("none", model_of(), loader_of(), **given, **settings)
+    return recipes.apply(recipe, model_of(), loader_of(), **given | settings)
 
 
 def test_training_stops_early_and_keeps_the_best_weights() -> None:
@@ -65,6 +66,19 @@ def test_the_last_weights_are_kept_where_that_is_asked_for() -> None:
     assert len(accuracies) == 12
     assert fit.best_epoch == int(accuracies.argmax())
     assert accuracy_of(fit.model) == accuracies[-1] < accuracies[fit.best_epoch]
+
+
+def test_only_epochs_that_train_the_joint_logits_are_judged() -> None:
+    staged = FusT(unimodal_epochs=3, masking="none")
+    fit = fit_that_gets_worse(staged, epochs=12, patience=2)
+    accuracies = fit.history["val_accuracy"].values
+    best = 3 + int(accuracies[3:].argmax())
+    assert fit.best_epoch == best
+    assert len(accuracies) == best + 3
+    assert accuracy_of(fit.model) == accuracies[best]
+    alone = fit_that_gets_worse("unimodal", epochs=4, patience=1)
+    assert alone.best_epoch is None
+    assert alone.history.sizes["epoch"] == 4
 
 
 def accuracy_of(model: nn.Module) -> float:
