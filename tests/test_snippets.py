@@ -4,25 +4,20 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 import recipes
-from imbalance_lens.cli import main
 from imbalance_lens.cli._group import COMMANDS
 from imbalance_lens.probes import PROBES
 
-from .documents import REPOSITORY, Block, blocks, commands, reads_like
+from .documents import REPOSITORY, Block, blocks, reads_like
+from .following import check_set_up, follow, follow_console, run_python
 
 QUICKSTART, CLI = "docs/quickstart.md", "docs/cli.md"
 DOCUMENTS = ("README.md", QUICKSTART, CLI)
-SET_UP = ("make", "source")
-"""What is not run but looked up in the Makefile: it would change this environment."""
 
 
 @pytest.fixture(scope="module")
@@ -36,62 +31,6 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     for name in ("my_model", "train"):
         sys.modules.pop(name, None)
-
-
-def follow(document: str) -> None:
-    """Do what a document says, in the current folder; complain if something else comes out."""
-    for block in blocks(document):
-        if block.noted("file"):
-            Path(block.noted("file")).write_text(block.text)
-        elif block.language == "python":
-            run_python(block.text)
-        elif block.language == "console":
-            follow_console(block)
-
-
-def follow_console(block: Block) -> None:
-    told = list(commands(block))
-    assert told, f"a console block without a line that begins with $:\n{block.text}"
-    for command, shown in told:
-        first, *words = shlex.split(command, comments=True)
-        if first in SET_UP:
-            check_set_up(first, words)
-            continue
-        code, printed = run(first, words)
-        assert code == int(block.noted("exit code") or 0), f"$ {command}\n{printed}"
-        assert not shown or reads_like(printed, shown), f"$ {command}\n{printed}"
-
-
-def run(first: str, words: list[str]) -> tuple[int, str]:
-    """Run a command in this process, which saves seconds for each; return exit code and output."""
-    if first == "imbalance-lens":
-        result = CliRunner().invoke(main, words)
-        return result.exit_code, result.output
-    assert first == "python", f"nobody looks whether this works: {first} {shlex.join(words)}"
-    return 0, run_python(words[1] if words[0] == "-c" else Path(words[0]).read_text())
-
-
-def run_python(code: str) -> str:
-    with redirect_stdout(StringIO()) as printed:
-        exec(compile(code, "<document>", "exec"), {"__name__": "__main__"})
-    return printed.getvalue()
-
-
-def check_set_up(first: str, words: list[str]) -> None:
-    """Complain about a target, a setting or a folder that the Makefile does not have."""
-    makefile = (REPOSITORY / "Makefile").read_text()
-    if first == "source":
-        (folder,) = re.findall(r"^VENV \?= (\S+)$", makefile, re.M)
-        assert words == [f"{folder}/bin/activate"]
-        return
-    (known,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.M)
-    for word in words:
-        name, _, value = word.partition("=")
-        if not value:
-            assert name in known.split()
-            continue
-        assert re.search(rf"^# {name}=", makefile, re.M)
-        assert name != "TORCH" or f"define torch-{value}\n" in makefile
 
 
 def test_the_quickstart_works_as_it_is_typed(quickstart: Path):
@@ -170,7 +109,14 @@ def test_what_is_shown_is_compared_but_for_its_numbers(printed: str, shown: str,
 
 @pytest.mark.parametrize(
     "command",
-    ["make everything", "make demo COLOR=red", "make demo TORCH=none", "source venv/bin/activate"],
+    [
+        "make everything",
+        "make demo COLOR=red",
+        "make demo TORCH=none",
+        "source venv/bin/activate",
+        "pip install /path/to/imbalance-lens[video]",
+        "pip install imbalance-lense",
+    ],
 )
 def test_a_set_up_that_the_makefile_does_not_know_is_noticed(command: str):
     with pytest.raises(AssertionError):
@@ -194,3 +140,13 @@ def test_a_command_that_fails_or_prints_something_else_is_noticed(text: str):
 def test_code_that_raises_is_noticed():
     with pytest.raises(ZeroDivisionError):
         run_python("1 / 0")
+
+
+def test_what_a_page_says_that_its_code_prints_is_compared(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nprint('audio')\n```\n\n<!-- printed by: the code above -->\n"
+        "```text\nvisual\n```\n"
+    )
+    with pytest.raises(AssertionError):
+        follow(str(page))

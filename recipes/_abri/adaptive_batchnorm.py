@@ -53,7 +53,7 @@ class AdaptiveBatchNorm(_BatchNorm):
         tensor([0., 0.], requires_grad=True)
         >>> convert(layer).weight.tolist()
         [0.5, 0.5]
-        >>> [name for name, _ in layer.named_parameters()]
+        >>> list(dict(layer.named_parameters()))
         ['weight', 'bias', 'added_weight', 'added_bias', 'alpha']
     """
 
