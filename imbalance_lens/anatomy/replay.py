@@ -134,13 +134,8 @@ class Replay:
                 self._heard[bn_stats] = self._replayer.listen(
                     self.call, self._start, batch_statistics=bn_stats == "batch"
                 )
-        return {
-            place: dataclasses.replace(
-                by_example(heard, self.examples),
-                modality=self._replayer.anatomy.owner(heard.producer),
-            )
-            for place, heard in self._heard[bn_stats].items()
-        }
+        heard = self._heard[bn_stats].items()
+        return {place: by_example(activation, self.examples) for place, activation in heard}
 
     def logits(self, present: Collection[str], fill: str = "zero", draw: int = 0) -> Tensor:
         """Return the logits (batch, classes) when only some modalities are present.

@@ -158,7 +158,7 @@ class Replayer:
         self, call: Call, *, batch_statistics: bool = False
     ) -> AbstractContextManager[Mapping[str, Activation]]:
         if self._producers is None:
-            self._producers = Producers(self.model)
+            self._producers = Producers(self.model, self.anatomy.owner)
         sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
         examples = sizes[0] if sizes else 0
         return activations(self._producers, examples, batch_statistics=batch_statistics)

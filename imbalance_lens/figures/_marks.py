@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from ._style import JOINT_COLOR, NEUTRAL, Look, shown
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_TICKS = 24
-LETTERS_PER_INCH = 18
 
 
 def reach(ds: xr.Dataset, name: str) -> np.ndarray | None:
@@ -68,20 +70,23 @@ def level(ax: Axes, value: float, label: str, *, joint: bool = False) -> None:
         ax.axhline(value, color=color, linestyle="--" if joint else ":", linewidth=1, label=label)
 
 
-def name_ticks(ax: Axes, names: Sequence[Any], *, slant: float = 0) -> None:
-    """Write names below the places 0, 1, ...; of very many, every second, third, ..."""
-    stride = max(1, -(-len(names) // MOST_TICKS))
-    places = list(range(0, len(names), stride))
-    turned: dict[str, Any] = {"rotation": slant, "ha": "right", "rotation_mode": "anchor"}
-    told = [shown(names[place]) for place in places]
-    ax.set_xticks(places, told, **(turned if slant else {}))
+def name_ticks(ax: Axes, names: Sequence[Any], *, slant: float | None = None) -> None:
+    """Write names below the places 0, 1, ...; of more than find room, every second, third, ...
+
+    Args:
+        ax: where to write.
+        names: one per place.
+        slant: angle in degrees. Default: none where the names find room side by side, else 35.
+    """
+    told, size = [shown(name) for name in names], _points("xtick.labelsize")
+    room = _room(ax) / max(len(names), 1)
+    side_by_side = max((_width(text, size) for text in told), default=0) + size / 2
+    angle = (35 if side_by_side > room else 0) if slant is None else slant
+    stride = -(-(2 * size if angle else side_by_side) // room)
+    places = range(0, len(names), max(1, int(stride), -(-len(names) // MOST_TICKS)))
+    turned: dict[str, Any] = {"rotation": angle, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(places, [told[place] for place in places], **(turned if angle else {}))
     ax.set_xlim(-0.6, max(len(names), 1) - 0.4)
-
-
-def slanted(names: Iterable[Any]) -> float:
-    """Return the angle at which names do not run into each other."""
-    lengths = [len(shown(name)) for name in names]
-    return 35 if sum(lengths) > 34 else 0
 
 
 def legend(ax: Axes) -> None:
@@ -90,18 +95,33 @@ def legend(ax: Axes) -> None:
     once = dict(zip(labels, handles, strict=True))
     if not once:
         return
-    room = ax.get_window_extent().width / ax.figure.dpi * LETTERS_PER_INCH
-    told = [textwrap.fill(label, max(int(room) - 6, 12)) for label in once]
+    size, room = _points("legend.fontsize"), _room(ax)
+    told = [textwrap.fill(label, max(int(room / size * 1.6) - 6, 12)) for label in once]
+    widest = max(_width(line, size) for label in told for line in label.splitlines())
     ax.legend(
         list(once.values()),
         told,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=max(1, min(len(once), int(room / (max(map(len, once)) + 6)))),
+        ncols=max(1, min(len(once), int(room / (widest + 3.5 * size)))),
         columnspacing=1.2,
         handlelength=1.5,
         borderaxespad=0.2,
     )
+
+
+def _room(ax: Axes) -> float:
+    """Return the width of the axes in points, about, as labels take some of it."""
+    return ax.get_window_extent().width / ax.figure.dpi * 72
+
+
+def _points(setting: Any) -> float:
+    return FontProperties(size=mpl.rcParams[setting]).get_size_in_points()
+
+
+def _width(text: str, size: float) -> float:
+    """Return how many points of width a text takes."""
+    return TextPath((0, 0), text, size=size).get_extents().width if text.strip() else 0.0
 
 
 def say_if_unknown(ax: Axes, *shows: xr.DataArray) -> None:

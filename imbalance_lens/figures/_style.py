@@ -117,10 +117,13 @@ def look(name: str, names: Sequence[str]) -> Look:
 
 
 def words(values: xr.DataArray, width: int = 34) -> str:
-    """Return the label of an axis: what it shows, and its units."""
+    """Return the label of an axis: what it shows, and its units, in lines of about one length."""
     text, units = values.attrs["long_name"], values.attrs["units"]
     told = text if units == "1" else f"{text} ({units})"
-    return textwrap.fill(told[:1].upper() + told[1:], width)
+    told = told[:1].upper() + told[1:]
+    lines = len(textwrap.wrap(told, width))
+    fitting = (textwrap.wrap(told, narrow) for narrow in range(width // 2, width + 1))
+    return "\n".join(next(parts for parts in fitting if len(parts) <= lines))
 
 
 def shown(name: object, most: int = 28) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._base import Plot
-from ._layers import layer_bars
+from ._layers import layer_bars, say_if_nothing
 from ._marks import bar, legend, say_if_unknown
 from ._style import DOUBLE, Look, canvas, words
 
@@ -46,9 +46,10 @@ def plot_abnormal_batchnorm(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             first = ratios.isel(epoch=0, threshold=-1).values
             ax.plot(first, "_", color="black", markersize=9, label="first epoch")
         ax.set_ylim(0, max(1.05 * np.nanmax(ratios.values, initial=0), 0.01))
-        ax.set_ylabel(words(ratios))
+        ax.set_ylabel(words(ratios, 26))
         legend(ax)
         say_if_unknown(ax, ratios)
+        say_if_nothing(ax, ratios)
     return ax
 
 

@@ -51,7 +51,7 @@ def plot_class_gain(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             bar(ax, place, float(gains[label]), style, width=0.8)
         if cut:
             ax.axvline(_MOST - 0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        name_ticks(ax, ds["label"].values[drawn].tolist())
+        name_ticks(ax, ds["label"].values[drawn].tolist(), slant=0)
         ax.set_xlabel("Class")
         ax.set_ylabel(f"Accuracy with all modalities,\nminus {shown(strongest)} alone")
         if not drawn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._base import Plot
-from ._marks import bar, name_ticks, say_if_unknown, slanted
+from ._marks import bar, name_ticks, say_if_unknown
 from ._style import NEUTRAL, Look, canvas, shown
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plot_comparison(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             ax.plot(place + np.asarray(spread), known, "o", color="#333333", markersize=2.5)
             if labels[place] == ds.attrs.get("baseline"):
                 ax.axhline(known.mean(), color=NEUTRAL, linewidth=1, linestyle=":")
-        name_ticks(ax, labels, slant=slanted(labels))
+        name_ticks(ax, labels)
         ax.set_ylabel(shown(values["metric"].item()).capitalize())
         say_if_unknown(ax, values)
     return ax

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._base import Plot
-from ._layers import layer_bars
+from ._layers import layer_bars, say_if_nothing
 from ._marks import legend, say_if_unknown
 from ._style import DOUBLE, canvas, words
 
@@ -36,9 +36,10 @@ def plot_dead_features(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     with canvas(ax, DOUBLE) as ax:
         layer_bars(ax, ds, shares)
         ax.set_ylim(0, max(1.05 * np.nanmax(shares.values, initial=0), 0.01))
-        ax.set_ylabel(words(shares))
+        ax.set_ylabel(words(shares, 26))
         legend(ax)
         say_if_unknown(ax, shares)
+        say_if_nothing(ax, shares)
     return ax
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import schema
 from ._base import Plot
-from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown, slanted
+from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown
 from ._style import Look, canvas, look, modalities
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def plot_linear_probe(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         if reference:
             ax.plot(marks, "D", color="black", markersize=4, label="trained alone")
         level(ax, float(ds["majority"]), "most frequent label")
-        name_ticks(ax, heads, slant=slanted(heads))
+        name_ticks(ax, heads)
         ax.set_ylim(bottom=0)
         ax.set_ylabel("Accuracy")
         legend(ax)

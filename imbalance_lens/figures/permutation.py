@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._base import Plot
-from ._marks import bar, legend, name_ticks, reach, say_if_unknown, slanted
+from ._marks import bar, legend, name_ticks, reach, say_if_unknown
 from ._style import NEUTRAL, Look, canvas, look, modalities
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plot_permutation(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                 value = float(ds[quantity].sel(modality=name))
                 bar(ax, row + shift, value, look(name, names), own, width=0.38, alpha=alpha)
             bar(ax, 0, 0, Look("#555555"), alpha=alpha, label=told)
-        name_ticks(ax, names, slant=slanted(names))
+        name_ticks(ax, names)
         ax.set_xlabel("Exchanged modality")
         ax.set_ylabel("Share of the examples")
         legend(ax)

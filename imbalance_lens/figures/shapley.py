@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import schema
 from ._base import Plot
-from ._marks import bar, legend, name_ticks, reach, say_if_unknown, slanted
+from ._marks import bar, legend, name_ticks, reach, say_if_unknown
 from ._style import NEUTRAL, Look, canvas, look, modalities, words
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plot_shapley(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             number = float(ds[_MEAN].values[at])
             bar(ax, row + shift, number, look(name, names), own, width=0.95 * width, alpha=alpha)
             bar(ax, row, 0, Look("#555555"), alpha=alpha, label=f"to {told[value]}")
-        name_ticks(ax, names, slant=slanted(names))
+        name_ticks(ax, names)
         ax.set_ylabel(words(ds[_MEAN]))
         legend(ax)
         say_if_unknown(ax, ds[_MEAN])

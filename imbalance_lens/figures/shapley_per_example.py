@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._base import Plot
-from ._marks import name_ticks, say_if_unknown, slanted
+from ._marks import name_ticks, say_if_unknown
 from ._shapley import first_value, what_is_shared
 from ._style import NEUTRAL, canvas, look, modalities, words
 
@@ -49,7 +49,7 @@ def plot_shapley_per_example(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                 continue
             parts: Any = ax.violinplot(known, [place], widths=0.8, showextrema=False)
             parts["bodies"][0].set(facecolor=color, edgecolor=color, alpha=0.35, linewidth=0.6)
-        name_ticks(ax, names, slant=slanted(names))
+        name_ticks(ax, names)
         ax.set_ylabel(f"{words(each)}\n({what_is_shared(ds)})")
         say_if_unknown(ax, each)
     return ax

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import schema
 from ._base import Plot
-from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown, slanted
+from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown
 from ._style import Look, canvas, look, modalities, words
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def plot_zero_out(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         everyone = schema.coalition_name(names, names)
         level(ax, float(ds[_SET].sel(coalition=everyone)), "all", joint=True)
         level(ax, float(ds["majority"]), "most frequent label")
-        name_ticks(ax, names, slant=slanted(names))
+        name_ticks(ax, names)
         ax.set_ylim(bottom=0)
         ax.set_ylabel(words(ds[_SET]))
         legend(ax)

@@ -6,7 +6,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ _CHANNELS_LAST = {
     *("multi_head_attention_forward", "scaled_dot_product_attention"),
 }
 _MOVES_DIMENSIONS = {"transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis"}
+_SEQUENCES = (tuple, list)
 # What they return counts as made by whoever made what they got.
 _PASSES_ON = {
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
@@ -66,14 +67,27 @@ class Made(NamedTuple):
     channels: int = 1
 
 
+@lru_cache(4096)  # the same at every pass, and much slower to make than to find
+def _made(name: str, kind: str, running: str, owner: str | None, channels: int) -> Made:
+    if owner is not None:
+        return Made(owner, owner, kind, channels)
+    what = kind if kind == "sum" else name.rstrip("_")
+    return Made(f"{running} ({what})".strip(), running, kind, channels)
+
+
 class Producers:
     """Knows who made each tensor of a pass, as long as the tensor lives.
 
     It has to be told of every function that is called, by `note`. One serves many passes of the
     same model, whose modules are looked through once.
+
+    Args:
+        model: the model.
+        owner: path of a module -> the modality that owns it, or "".
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, owner: Callable[[str], str] = lambda _: "") -> None:
+        self.owner = cache(owner)
         self._path = ""
         self._by_weight: dict[int, str] = {}
         self._watched: list[tuple[str, nn.Module, bool]] = []
@@ -101,8 +115,8 @@ class Producers:
 
     def of(self, tensor: Any) -> Made | None:
         """Return who made a tensor; None for what comes from outside, such as an input."""
-        reference, made = self._made.get(id(tensor), (None, None))
-        return made if reference is not None and reference() is tensor else None
+        known = self._made.get(id(tensor))
+        return known[1] if known is not None and known[0]() is tensor else None
 
     def of_outsider(self) -> Made:
         """Return what stands for the maker of an unknown tensor that is used here."""
@@ -125,17 +139,14 @@ class Producers:
         kind = _KINDS.get(name, "other")
         if kind == "sum" and not _adds_alike(args, output):
             kind = "other"
-        weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        owner = self._by_weight.get(id(weight)) if kind in _WEIGHING else None
-        if owner is None:
-            what = kind if kind == "sum" else name.rstrip("_")
-            path, place = self._path, f"{self._path} ({what})".strip()
-        else:
-            path = place = owner
+        owner = None
+        if kind in _WEIGHING:
+            weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+            owner = self._by_weight.get(id(weight))
         for tensor in output if isinstance(output, tuple) else (output,):
             if isinstance(tensor, Tensor):
                 channels = self._channels(name, function, args, kwargs, tensor)
-                self._keep(tensor, Made(place, path, kind, channels))
+                self._keep(tensor, _made(name, kind, self._path, owner, channels))
 
     def _channels(
         self,
@@ -150,10 +161,11 @@ class Producers:
         features_by_weights = name == "matmul" and args[0].ndim > 2
         if name in _CHANNELS_LAST or features_by_weights:
             return output.ndim - 1
-        given = args[0] if args and isinstance(args[0], tuple | list) else args
-        known = ((tensor, self.of(tensor)) for tensor in given)
-        source, made = next(((t, made) for t, made in known if made), (None, None))
-        if source is None or made is None:
+        for source in args[0] if args and isinstance(args[0], _SEQUENCES) else args:
+            made = self.of(source)
+            if made is not None:
+                break
+        else:
             return 1
         if name in _MOVES_DIMENSIONS:
             # The function itself says where it moves a dimension, if no two have the same size.
@@ -197,4 +209,5 @@ def _adds_alike(args: Sequence[Any], output: Any) -> bool:
     """Tell a residual sum from the adding of a bias."""
     if not isinstance(output, Tensor):
         return False
-    return all(isinstance(arg, Tensor) and arg.shape == output.shape for arg in args[:2])
+    shape = output.shape
+    return all(isinstance(arg, Tensor) and arg.shape == shape for arg in args[:2])

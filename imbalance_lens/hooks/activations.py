@@ -27,6 +27,9 @@ _SMOOTH = {
 }
 
 
+_MADE = (Tensor, tuple)
+
+
 @contextmanager
 def activations(
     model: nn.Module | Producers, examples: int, *, batch_statistics: bool = False
@@ -63,7 +66,7 @@ def by_example(activation: Activation, examples: int) -> Activation:
 
     As (batch x frames, ...), in which the rows of an example follow each other.
     """
-    rows = len(activation.highest)
+    rows = activation.highest.shape[0]
     if rows == examples or not examples or rows % examples:
         return activation
     fold = (examples, rows // examples)
@@ -95,14 +98,16 @@ class _Listener(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._batch_statistics and func is nn.functional.batch_norm:
             args, kwargs = _with_batch_statistics(args, kwargs)
-        activation = _activation(name_of(func), kwargs)
-        given = args[0] if args else kwargs.get("input")
-        made = self._producers.of(given) if activation else None
         output = func(*args, **kwargs)
-        if isinstance(output, Tensor | tuple):
-            self._producers.note(func, args, kwargs, output)
-            if activation and isinstance(output, Tensor):
-                self._hear(activation, made or self._producers.of_outsider(), output)
+        if not isinstance(output, _MADE):
+            return output
+        activation = _activation(name_of(func), kwargs)
+        if activation and isinstance(output, Tensor):
+            given = args[0] if args else kwargs.get("input")
+            # Before `note`, which takes the output of a function in place for what went in.
+            made = self._producers.of(given) or self._producers.of_outsider()
+            self._hear(activation, made, output)
+        self._producers.note(func, args, kwargs, output)
         return output
 
     def _hear(self, function: str, made: Made, output: Tensor) -> None:
@@ -125,6 +130,7 @@ class _Listener(TorchFunctionMode):
             rectifies=function not in _SMOOTH.values(),
             producer=made.path,
             kind=made.kind,
+            modality=self._producers.owner(made.path),
         )
 
     def _name(self, place: str, function: str) -> str:

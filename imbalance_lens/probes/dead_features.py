@@ -136,7 +136,7 @@ class DeadFeatures(Probe):
     def _why_not(self, heard: Activation, examples: int) -> str:
         if not (heard.rectifies or self.tolerance):
             return f"{heard.function} gives no exact zeros; set a tolerance above 0 to look at it"
-        if len(heard.highest) != examples:
+        if heard.highest.shape[0] != examples:
             return "its rows cannot be told apart by example"
         return ""
 
