@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import dedent
 from typing import NamedTuple
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -89,7 +88,7 @@ def shown(name: str, script: str, printed: list[str]) -> Iterator[str]:
         elif body:
             yield f"```python\n{body}\n```"
         if output.strip():
-            yield f'````{{ .text .printed title="prints" }}\n{dedent(output).rstrip()}\n````'
+            yield f"````{{ .text .printed }}\n{output.rstrip()}\n````"
     yield f"---\n\nThis page is the script [`{name}`]({name}) and what it printed."
 
 
