@@ -14,6 +14,7 @@ from imbalance_lens.errors import SchemaError, SettingError
 from imbalance_lens.figures import FIGURES, save
 from imbalance_lens.figures._style import JOINT_COLOR, look, modalities
 
+from .looks import complaints
 from .real import (
     FEW,
     MANY,
@@ -113,6 +114,11 @@ def test_axes_that_are_given_are_drawn_on(figure, ds):
     ax = Figure().subplots()
     assert drawn(figure, ds(), ax=ax) is ax
     assert ax.has_data()
+
+
+@pytest.mark.parametrize(("figure", "ds"), list(examples()))
+def test_nothing_is_cut_off_or_written_over_something_else(figure, ds):
+    assert complaints(drawn(figure, ds()).get_figure(root=True)) == []
 
 
 @pytest.mark.parametrize("figure", FIGURES.names())

@@ -5,6 +5,7 @@ from imbalance_lens.errors import SchemaError
 from imbalance_lens.figures import plot_overview, save
 from imbalance_lens.report import Report
 
+from .looks import complaints
 from .real import FEW, MANY, answers, nth
 
 
@@ -20,6 +21,7 @@ def test_a_page_has_a_panel_for_all_that_was_measured(size, tmp_path):
     assert len(page.axes) == 8
     assert all(ax.has_data() for ax in page.axes)
     assert page.get_suptitle() == "Net, 48 examples"
+    assert complaints(page) == []
     save(page, tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 
