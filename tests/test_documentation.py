@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import recipes
+
 from .documents import REPOSITORY, blocks
 from .following import ABOVE, follow
 
@@ -63,3 +65,15 @@ def test_what_is_not_run_is_no_code(page: str):
 def test_what_is_shown_as_printed_follows_code_or_is_printed_by_a_command(page: str):
     made = {ABOVE, "imbalance-lens demo"}
     assert {block.noted("printed by") for block in blocks(page)} - {""} <= made
+
+
+def test_the_recipes_for_other_labels_are_those_that_take_them():
+    text = (REPOSITORY / "docs/good_to_know.md").read_text().partition("- **Recipes**")[2]
+    both, numbers, several = (
+        set(re.findall(r"`(\w+)`", part))
+        for part in re.split(r" take numbers|the former", text.partition("The others")[0])
+    )
+    takes = {name: recipes.get(name) for name in recipes.names()}
+    assert both == {name for name, one in takes.items() if one.regresses and one.multilabel}
+    assert numbers == {name for name, one in takes.items() if one.regresses and not one.multilabel}
+    assert several == {name for name, one in takes.items() if one.multilabel and not one.regresses}
