@@ -175,13 +175,28 @@ def look_for_parameters(run: Run, name: str) -> None:
             NoEffectWarning,
             stacklevel=4,
         )
-    elif run.anatomy.shared:
+    elif held := [*run.anatomy.shared, *_tied(run)]:
+        more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
         warnings.warn(
-            f"{', '.join(run.anatomy.shared)} is used by several modalities; {name!r} scales only "
-            "what one modality owns and leaves it as it is.",
+            f"Not one modality's alone, but shared or tied: {', '.join(held[:_SHOWN])}{more}. "
+            f"{name!r} scales only what one modality owns and leaves the rest as it is.",
             NotIntendedUseWarning,
             stacklevel=4,
         )
+
+
+_SHOWN = 4
+"""How many names a warning lists."""
+
+
+def _tied(run: Run) -> list[str]:
+    """Return the names of parameters in encoders that modules outside of these hold, too."""
+    owned = {p for modality in run.modalities for p in run.parameters(modality)}
+    return [
+        path
+        for path, parameter in run.model.named_parameters(remove_duplicate=False)
+        if parameter.requires_grad and parameter not in owned and run.anatomy.owner(path)
+    ]
 
 
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..batches import Call
 from ..errors import NotApplicableError
+from ..hooks.checkpointing import runs_checkpointed
 from ..hooks.patches import patched
 from ..hooks.precision import ambient_autocast
 from ..trees import carries_signal, map_tensors, tensors
@@ -150,6 +151,7 @@ class Staging:
     ) -> Any:
         if self._now is None:
             return function(*args, **kwargs)
+        self._check_not_checkpointed(target)
         calls = self._now.recorded.calls[target]
         if self._asked is None:
             output = function(*args, **kwargs)
@@ -164,6 +166,18 @@ class Staging:
             if index >= len(calls):
                 raise other_calls(target, index + 1, len(calls))
         return self._edited(target, index, calls[index].output)
+
+    def _check_not_checkpointed(self, target: Target) -> None:
+        changes = self._edit is not None or self._between is not None
+        if torch.is_grad_enabled() and not changes:
+            return
+        if runs_checkpointed():
+            way = "" if changes else "pass use_reentrant=False, or "
+            raise NotApplicableError(
+                f"{target.path!r} is called within torch.utils.checkpoint, which calls it anew in "
+                "the backward pass, without the recipes, so gradients would be wrong. To go on, "
+                f"{way}put the checkpoint inside of the encoder, around its layers."
+            )
 
     def _leave_after_the_last(self) -> None:
         calls = self._seen().recorded.calls

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from imbalance_lens.errors import NotIntendedUseWarning, SettingError
+from recipes._base import Run
 from recipes._gradients import (
     Modulation,
     add_noise_,
@@ -172,9 +173,37 @@ def test_of_other_optimizers_nothing_is_said():
 def test_a_layer_that_encoders_share_is_left_out_and_said():
     run = run_of()
     run.anatomy = run.anatomy.__class__(encoders=run.anatomy.encoders, shared=("trunk",))
+    with pytest.warns(NotIntendedUseWarning, match=r"shared or tied: trunk\. 'x' scales only"):
+        look_for_parameters(run, "x")
+
+
+def tie(run: Run) -> nn.Parameter:
+    """Give all encoders the weight of the first one."""
+    first, *others = (run.model.get_submodule(name) for name in run.modalities)
+    weight = first.get_parameter("weight")
+    for encoder in others:
+        encoder.register_parameter("weight", weight)
+    return weight
+
+
+def test_weights_that_encoders_share_are_left_out_and_named():
+    run = run_of()
+    tie(run)
     with pytest.warns(
-        NotIntendedUseWarning, match="trunk is used by several modalities; 'x' scales"
+        NotIntendedUseWarning, match=r"shared or tied: audio\.weight, visual\.weight\. 'x'"
     ):
+        look_for_parameters(run, "x")
+    many = run_of([f"m{k}" for k in range(6)])
+    tie(many)
+    with pytest.warns(NotIntendedUseWarning, match=r"m0\.weight, .*, m3\.weight and 2 more\. 'x'"):
+        look_for_parameters(many, "x")
+
+
+def test_frozen_weights_that_are_tied_are_no_news():
+    run = run_of()
+    tie(run).requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         look_for_parameters(run, "x")
 
 

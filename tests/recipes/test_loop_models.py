@@ -211,7 +211,7 @@ def test_a_shared_trunk_is_left_out_and_that_is_said() -> None:
         shared=("trunk",),
         head="head",
     )
-    with pytest.warns(NotIntendedUseWarning, match="trunk is used by several modalities"):
+    with pytest.warns(NotIntendedUseWarning, match="shared or tied: trunk"):
         fit = fitted("ogm_ge", model_of(Trunk, own=True), anatomy=who, noise=False)
     assert fit.readout == "linear_split"
     calls = {"audio": "trunk#0", "visual": "trunk#1"}
