@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Subset, TensorDataset
+
+import recipes
+from benchmarks import av_mnist_recipes as bench
+from imbalance_lens.datasets import AVDigits
+
+
+def test_all_recipes_are_compared_and_two_of_them_together():
+    assert set(bench.what()) == {*recipes.names(), bench.TOGETHER}
+    assert next(iter(bench.what())) == "none"
+
+
+def test_held_out_pairs_are_no_training_pairs_and_differ_between_seeds():
+    numbers = TensorDataset(torch.arange(bench.HELD_OUT + 40))
+    parts = [bench.loaders(numbers, TensorDataset(torch.zeros(1)), seed) for seed in (0, 0, 1)]
+    first, again, other = (
+        {part: set(loaders[part].dataset.indices) for part in ("train", "val")} for loaders in parts
+    )
+    assert first == again
+    assert first["val"] != other["val"]
+    assert len(first["val"]) == bench.HELD_OUT
+    assert not first["train"] & first["val"]
+    assert len(first["train"] | first["val"]) == len(numbers)
+
+
+def test_a_comparison_runs_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def few(part: str, root: Path, **difficulty: float) -> Subset:
+        assert root == Path("data")
+        assert difficulty == bench.DIFFICULTY
+        return Subset(AVDigits(part), range(80))
+
+    monkeypatch.setattr(bench, "AVMNIST", few)
+    monkeypatch.setattr(bench, "HELD_OUT", 20)
+    rows = {"none": "none", "abri": "abri", "olm": "olm"}
+    chosen = {"rows": rows, "seeds": 1, "epochs": 1, "flops": False, "progress": False}
+    found = bench.compared(Path("data"), tmp_path / "runs", **chosen)
+    assert not found.failures
+    assert found.dataset["value"].sel(metric="accuracy").notnull().all()
+    assert len(list((tmp_path / "runs").iterdir())) == len(rows)
+    again = bench.compared(Path("data"), tmp_path / "runs", **chosen)
+    assert again.dataset.identical(found.dataset)
