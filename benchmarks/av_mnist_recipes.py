@@ -13,6 +13,7 @@ meet other work on the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,11 @@ def compared(
     )
 
 
+def known(number: float) -> float | None:
+    """Return a number as JSON knows it: None where there is none."""
+    return None if math.isnan(number) else float(number)
+
+
 @click.command(help=__doc__)
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--runs", "folder", default="out/av_mnist_recipes", type=click.Path(path_type=Path))
@@ -91,8 +97,8 @@ def main(data: Path, folder: Path, threads: int) -> None:
     numbers = {
         recipe: {
             metric: {
-                "values": told["value"].sel(recipe=recipe, metric=metric).values.tolist(),
-                "p_value": told["p_value"].sel(recipe=recipe, metric=metric).item(),
+                "values": [*map(known, told["value"].sel(recipe=recipe, metric=metric).values)],
+                "p_value": known(told["p_value"].sel(recipe=recipe, metric=metric).item()),
             }
             for metric in metrics
         }
