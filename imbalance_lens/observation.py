@@ -83,6 +83,7 @@ class Activation:
         kind: what made that: "batchnorm", "conv", "linear", "sum" or "other".
         modality: the one whose encoder owns the producer, or "" where that is not known or not
             one.
+        maps: (batch, channels, *positions), all of it; None where nobody has asked for that.
     """
 
     highest: Tensor
@@ -92,6 +93,7 @@ class Activation:
     producer: str
     kind: str
     modality: str = ""
+    maps: Tensor | None = None
 
 
 BN_STATS = ("running", "batch")

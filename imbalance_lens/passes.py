@@ -46,11 +46,13 @@ def show(
     labeled: bool | None = None
     asked = observer.wants(Need.LABELS, 0, training=training)
     for step, (inputs, labels) in enumerate(batches):
-        listen = observer.wants(Need.ACTIVATIONS, step, training=training)
+        listens = observer.wants(Need.ACTIVATIONS, step, training=training)
+        floor = observer.at_floor(step, training=training)
         given = _names(inputs)
         first = first or given
         with _complete(step, first - given, replayer.anatomy), _numbered(step):
-            replay = replayer.capture(bind(replayer.model, inputs).to(device), listen=listen)
+            call = bind(replayer.model, inputs).to(device)
+            replay = replayer.capture(call, listen=listens, at_floor=floor)
         if not replay.examples:
             raise BatchError(
                 f"Batch {step + 1} of the loader has no example. Leave empty batches out."

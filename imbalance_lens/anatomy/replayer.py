@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self
 
@@ -75,7 +75,14 @@ class Replayer:
         self.is_open = False
         self._frozen.close()
 
-    def capture(self, call: Call, *, graph: bool = False, listen: bool = False) -> Replay:
+    def capture(
+        self,
+        call: Call,
+        *,
+        graph: bool = False,
+        listen: bool = False,
+        at_floor: Collection[str] = (),
+    ) -> Replay:
         """Run the model once and keep what its sites gave.
 
         Args:
@@ -83,6 +90,7 @@ class Replayer:
             graph: keep the graph, where gradients are enabled.
             listen: also take in what the activation functions give, which saves
                 `Replay.activations` a pass of its own.
+            at_floor: places of activation functions that need no look at how low they go.
 
         Raises:
             AnatomyError: a site was not reached or holds no features; or, at the first batch, the
@@ -97,7 +105,7 @@ class Replayer:
         with ExitStack() as stack:
             stack.enter_context(differentiable(self.model))
             recorded = stack.enter_context(self.wiring.recording(graph=graph))
-            heard = stack.enter_context(self._listening(call)) if listen else None
+            heard = stack.enter_context(self._listening(call, at_floor)) if listen else None
             output = call(self.model)
         if self._restless is None and start is not None:
             self._restless = start.moved()
@@ -155,10 +163,12 @@ class Replayer:
             now.restore()
 
     def _listening(
-        self, call: Call, *, batch_statistics: bool = False
+        self, call: Call, at_floor: Collection[str] = (), *, batch_statistics: bool = False
     ) -> AbstractContextManager[Mapping[str, Activation]]:
         if self._producers is None:
             self._producers = Producers(self.model, self.anatomy.owner)
         sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
         examples = sizes[0] if sizes else 0
-        return activations(self._producers, examples, batch_statistics=batch_statistics)
+        return activations(
+            self._producers, examples, at_floor=at_floor, batch_statistics=batch_statistics
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -32,20 +32,29 @@ _MADE = (Tensor, tuple)
 
 @contextmanager
 def activations(
-    model: nn.Module | Producers, examples: int, *, batch_statistics: bool = False
+    model: nn.Module | Producers,
+    examples: int,
+    *,
+    at_floor: Collection[str] = (),
+    batch_statistics: bool = False,
+    whole: str = "",
 ) -> Iterator[Mapping[str, Activation]]:
     """Collect what every activation function gives inside the block, in the order of the calls.
 
     Modules and functions are seen alike and once: `nn.ReLU`, `F.relu`, `torch.relu`, `x.relu_()`.
-    Nothing is kept of an output but the ends of each example's map, taken before anything can
-    write over it. What runs inside scripted modules and inside `nn.RNN` cannot be seen.
+    Of an output only the ends of each example's map are kept, taken before anything can write
+    over it, and of one place, where that is wanted, a copy. What runs inside scripted modules and
+    inside `nn.RNN` cannot be seen.
 
     Args:
         model: the model that runs in the block, eagerly; for many passes, its `Producers`.
         examples: size of the batch, which tells (batch, tokens, channels) from
             (tokens, batch, channels).
+        at_floor: places of rectifiers whose lower ends are given as 0 unlooked, for who knows
+            that every channel has been as low.
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
             their own.
+        whole: the place whose maps are kept too.
 
     Yields:
         Place -> activation: the module whose output went in, or the module inside which that was
@@ -56,7 +65,7 @@ def activations(
         NotApplicableError: from the model's call, where a batch has no statistics.
     """
     producers = model if isinstance(model, Producers) else Producers(model)
-    listener = _Listener(producers, examples, batch_statistics)
+    listener = _Listener(producers, examples, at_floor, batch_statistics, whole)
     with producers.following(), listener:
         yield listener.heard
 
@@ -70,10 +79,12 @@ def by_example(activation: Activation, examples: int) -> Activation:
     if rows == examples or not examples or rows % examples:
         return activation
     fold = (examples, rows // examples)
+    maps = activation.maps
     return replace(
         activation,
         highest=activation.highest.unflatten(0, fold).amax(1),
         lowest=activation.lowest.unflatten(0, fold).amin(1),
+        maps=None if maps is None else maps.unflatten(0, fold).movedim(1, 2),
     )
 
 
@@ -84,12 +95,21 @@ class _Listener(TorchFunctionMode):
     `nn.ReLU`, `F.relu` and `torch.relu` inside each other count once.
     """
 
-    def __init__(self, producers: Producers, examples: int, batch_statistics: bool) -> None:
+    def __init__(
+        self,
+        producers: Producers,
+        examples: int,
+        at_floor: Collection[str],
+        batch_statistics: bool,
+        whole: str,
+    ) -> None:
         super().__init__()
         self.heard: dict[str, Activation] = {}
         self._producers = producers
         self._examples = examples
+        self._at_floor = at_floor
         self._batch_statistics = batch_statistics
+        self._whole = whole
         self._calls: Counter[str] = Counter()
 
     def __torch_function__(
@@ -117,13 +137,19 @@ class _Listener(TorchFunctionMode):
         rows, others = output.shape[:2]
         # (tokens, batch, channels), as recurrent nets and transformers have it
         turned = made.channels == output.ndim - 1 == 2 and rows != self._examples == others
-        kept = {1 if turned else 0, made.channels}
+        kept = (1 if turned else 0, made.channels)
         positions = [dim for dim in range(output.ndim) if dim not in kept]
         values = output.detach()
+        name = self._name(made.place, function)
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
-        lowest = values.amin(positions) if positions else highest
-        self.heard[self._name(made.place, function)] = Activation(
+        if not positions:
+            lowest = highest
+        elif name in self._at_floor:
+            lowest = highest.new_zeros(()).expand_as(highest)
+        else:
+            lowest = values.amin(positions)
+        self.heard[name] = Activation(
             highest=highest,
             lowest=lowest,
             function=function,
@@ -131,6 +157,7 @@ class _Listener(TorchFunctionMode):
             producer=made.path,
             kind=made.kind,
             modality=self._producers.owner(made.path),
+            maps=values.movedim(kept, (0, 1)).clone() if name == self._whole else None,
         )
 
     def _name(self, place: str, function: str) -> str:

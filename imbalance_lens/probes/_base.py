@@ -41,6 +41,13 @@ class Probe(ABC):
         """
         return True
 
+    def at_floor(self) -> frozenset[str]:
+        """Return the places whose rectifier has been seen to give 0 in every channel.
+
+        It gives nothing lower, so that of their activations only the upper ends are taken.
+        """
+        return frozenset()
+
     @abstractmethod
     def observe(self, seen: Observation) -> None:
         """Take in one step."""

@@ -35,9 +35,9 @@ class DeadFeatures(Probe):
     All ReLUs of the model are looked at, modules and functions, also those with a cap. The model
     is in eval mode, in a training too.
 
-    Cost: two reductions of each activation and some Python per function that the model calls, a
-    few hundredths of a pass. In a training, or with `bn_stats="batch"`, one more pass per batch.
-    It keeps 32 bytes per channel, and 4 more per class.
+    Cost: one or two reductions of each activation and some Python per function that the model
+    calls, a few hundredths of a pass. In a training, or with `bn_stats="batch"`, one more pass
+    per batch. It keeps 32 bytes per channel, and 4 more per class.
 
     Args:
         threshold: share of the examples from which on a channel is dead. The paper gives no
@@ -68,6 +68,7 @@ class DeadFeatures(Probe):
     per_class: bool = True
     _seen: dict[Layout, Extremes] = field(default_factory=dict, init=False, repr=False)
     _places: dict[str, Activation] = field(default_factory=dict, init=False, repr=False)
+    _floor: set[str] = field(default_factory=set, init=False, repr=False)
     _left_out: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +79,13 @@ class DeadFeatures(Probe):
             )
         checks.at_least("tolerance", self.tolerance, 0)
         checks.one_of("bn_stats", self.bn_stats, BN_STATS)
+
+    def at_floor(self) -> frozenset[str]:
+        """Return the places whose rectifier has been seen to give 0 in every channel.
+
+        None on an accelerator: to know it there, the host would wait.
+        """
+        return frozenset(self._floor)
 
     def observe(self, seen: Observation) -> None:
         """Count one batch.
@@ -99,6 +107,8 @@ class DeadFeatures(Probe):
             classes = seen.logits.shape[1] if self.per_class else 0
             self._seen[layout] = Extremes.none_of(highest, classes)
         self._seen[layout].update(highest, lowest, seen.labels, self.tolerance)
+        if device.type == "cpu":
+            self._note_floors(usable, layout)
         for place in usable.keys() - self._places.keys():
             none = highest.new_empty(0)
             self._places[place] = replace(usable[place], highest=none, lowest=none)
@@ -111,6 +121,7 @@ class DeadFeatures(Probe):
             else:
                 self._seen[layout] = counted.copy()
         self._places = {**other._places, **self._places}
+        self._floor |= other._floor
         self._left_out.update(other._left_out)
 
     def result(self) -> xr.Dataset:
@@ -131,6 +142,14 @@ class DeadFeatures(Probe):
             threshold=self.threshold,
             settings=self.settings(),
             left_out=left_out,
+        )
+
+    def _note_floors(self, heard: Mapping[str, Activation], layout: Layout) -> None:
+        lows = self._seen[layout].lowest.split([size for _, size in layout])
+        self._floor.update(
+            place
+            for (place, _), lowest in zip(layout, lows, strict=True)
+            if place not in self._floor and heard[place].rectifies and not lowest.any()
         )
 
     def _why_not(self, heard: Activation, examples: int) -> str:

@@ -208,3 +208,21 @@ def test_a_batch_without_statistics_is_refused():
         activations(model, 1, batch_statistics=True),
     ):
         model(x)
+
+
+def test_of_a_place_at_its_floor_only_the_upper_ends_are_taken():
+    model = Model(
+        lambda own, x: own.conv(x).relu() + own.other(x).relu(),
+        conv=nn.Conv2d(3, 5, 3),
+        other=nn.Conv2d(3, 5, 3),
+    )
+    nn.init.constant_(model.get_submodule("conv").bias, 9.0)  # far from 0 everywhere
+    x = pictures() / 9
+    taken = heard_in(model, x)
+    model.eval()
+    with torch.no_grad(), activations(model, BATCH, at_floor={"conv > relu"}) as heard:
+        model(x)
+    assert taken["conv > relu"].lowest.min() > 0
+    assert not heard["conv > relu"].lowest.any()
+    torch.testing.assert_close(heard["conv > relu"].highest, taken["conv > relu"].highest)
+    torch.testing.assert_close(heard["other > relu"].lowest, taken["other > relu"].lowest)
