@@ -32,7 +32,7 @@ MODALITIES = ("audio", "visual")
 TOGETHER = "opm + ogm_ge"
 HELD_OUT, WIDTH, BATCH = 500, 8, 64
 SEEDS, EPOCHS = 5, 5
-DIFFICULTY = {"audio_snr_db": 20.0, "visual_energy": 0.25}
+DIFFICULTY: dict[str, Any] = {"audio_snr_db": 20.0, "visual_energy": 0.25}
 
 
 def what() -> dict[str, Any]:

@@ -73,7 +73,7 @@ def start(setting: str, checkpoint: Path, seed: int) -> ResNetCifar:
         abri.naive(model, threshold=NAIVE_BELOW)
     elif setting == "checkpoint + full":
         abri.naive(model, threshold=float("inf"))
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int) -> list[float]:
