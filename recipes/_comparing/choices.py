@@ -13,7 +13,7 @@ from imbalance_lens.errors import SettingError
 from .._base import Recipe
 from .._compose import RecipeChoice, chosen_recipes
 from .._registry import get
-from .protocol import described
+from .._values import described
 
 BASELINE = "none"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from imbalance_lens.errors import ImbalanceLensError, SettingError, TrainingErro
 from imbalance_lens.registry import unknown
 
 from .._training.plan import device_for
-from .choices import Choice, Compared, choices_of
+from .._values import described
+from .choices import Compared, choices_of
 from .files import RunFiles
-from .protocol import data_hashes, described, versions
+from .protocol import data_hashes, versions
 from .result import Comparison, Finished, comparison_of
 from .run import Bench, Loaders, MakeLoaders, MakeModel
 
@@ -26,6 +28,11 @@ _TRAINING = (
     "keep",
 )
 """What of `recipes.apply` all runs may have in common."""
+
+_Name = tuple[Any, str, Mapping[str, Any]]
+"""What is run, which part of it, and under which protocol: as `RunFiles` takes it."""
+
+_Found = dict[str, Any] | Exception
 
 
 def compare(
@@ -117,12 +124,15 @@ def compare(
             # Operations first: what is slow in a process only once is then not timed.
             for choice in choices if flops and seed == chosen_seeds[0] else ():
                 bar.set_postfix_str(f"operations of {choice.label}")
-                counted[choice.label] = _flops(bench, choice, seed, data, files, protocol)
+                name = (choice.described(), f"flops-seed{seed}", protocol)
+                found = _once(files, name, partial(bench.flops, choice, seed, data))
+                counted[choice.label] = _operations(found)
                 bar.update()
             for choice in choices:
                 bar.set_postfix_str(f"{choice.label}, seed {seed}")
-                run = _finished(bench, choice, seed, data, files, protocol)
-                rows[choice.label, seed] = run
+                name = (choice.described(), f"seed{seed}", protocol)
+                found = _once(files, name, partial(bench.measure, choice, seed, data))
+                rows[choice.label, seed] = _finished(found)
                 bar.update()
     if not any(run.modalities for run in rows.values()):
         reason = next(run.failure for run in rows.values())
@@ -136,42 +146,25 @@ def compare(
     )
 
 
-def _finished(
-    bench: Bench,
-    choice: Choice,
-    seed: int,
-    data: Loaders,
-    files: RunFiles,
-    protocol: Mapping[str, Any],
-) -> Finished:
-    which = (choice.described(), f"seed{seed}", protocol)
-    found = files.load(*which)
+def _once(files: RunFiles, name: _Name, make: Callable[[], dict[str, Any]]) -> _Found:
+    """Return what the file of a run holds, or make and keep it; or why it could not be made."""
+    found = files.load(*name)
     if found is None:
         try:
-            found = bench.measure(choice, seed, data)
+            found = make()
         except Exception as error:  # one recipe's failure is not to cost the others' runs
-            return Finished(failure=_reason(error))
-        files.save(*which, found)
-    return Finished(**found)
+            return error
+        files.save(*name, found)
+    return found
 
 
-def _flops(
-    bench: Bench,
-    choice: Choice,
-    seed: int,
-    data: Loaders,
-    files: RunFiles,
-    protocol: Mapping[str, Any],
-) -> float:
-    which = (choice.described(), f"flops-seed{seed}", protocol)
-    found = files.load(*which)
-    if found is None:
-        try:
-            found = {"flops": bench.flops(choice, seed, data)}
-        except Exception:  # the run itself fails too, and says why
-            return float("nan")
-        files.save(*which, found)
-    return found["flops"]
+def _finished(found: _Found) -> Finished:
+    return Finished(failure=_reason(found)) if isinstance(found, Exception) else Finished(**found)
+
+
+def _operations(found: _Found) -> float:
+    # Where counting fails, the run itself does too, and says why.
+    return float("nan") if isinstance(found, Exception) else found["flops"]
 
 
 def _reason(error: Exception) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,9 +17,7 @@ from imbalance_lens.hooks.frozen import random_state_kept
 from imbalance_lens.loaders import loader_kept, pairs
 from imbalance_lens.trees import tensors
 
-from .._base import Recipe
-
-_DIGITS = 16
+from .._values import DIGITS, digest
 
 
 def versions() -> dict[str, str]:
@@ -34,33 +30,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def described(value: Any) -> Any:
-    """Return what a setting is in plain values, the same in every process."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, functools.partial):
-        given = {str(place): each for place, each in enumerate(value.args)} | value.keywords
-        return {"function": described(value.func), "arguments": described(given)}
-    if isinstance(value, Mapping):
-        return {str(key): described(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [described(each) for each in value]
-    if isinstance(value, Recipe):
-        return {"recipe": value.name, "settings": described(value.settings())}
-    if isinstance(value, Tensor):
-        return {"tensor": _digest([value])}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, torch.device | torch.dtype):
-        return str(value)
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
 def weights_hash(model: nn.Module) -> str:
     """Return what tells the weights of one model from those of another."""
     state = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
-    return _digest(state.values(), ",".join(state))
+    return digest(state.values(), ",".join(state))
 
 
 def data_hashes(loaders: Mapping[str, Iterable[Any]], split: Split | None) -> dict[str, Any]:
@@ -78,7 +51,7 @@ def data_hashes(loaders: Mapping[str, Iterable[Any]], split: Split | None) -> di
 
 def short_hash(text: str) -> str:
     """Return some digits that tell a text from others."""
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def _training_set(loader: Iterable[Any]) -> dict[str, Any]:
@@ -102,15 +75,6 @@ def _examples(loader: Iterable[Any], split: Split | None, name: str) -> dict[str
             columns = [*tensors(inputs), labels]
             for place in range(len(labels)):
                 own = [c[place] if c.ndim and len(c) == len(labels) else c for c in columns]
-                total = (total + int(_digest(own), 16)) % 16**_DIGITS
+                total = (total + int(digest(own), 16)) % 16**DIGITS
             count += len(labels)
-    return {"examples": count, "hash": f"{total:0{_DIGITS}x}"}
-
-
-def _digest(parts: Iterable[Tensor], text: str = "") -> str:
-    sha = hashlib.sha256(text.encode())
-    for part in parts:
-        flat = part.detach().cpu().reshape(-1).contiguous()
-        sha.update(str((part.dtype, tuple(part.shape))).encode())
-        sha.update(flat.view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()[:_DIGITS]
+    return {"examples": count, "hash": f"{total:0{DIGITS}x}"}

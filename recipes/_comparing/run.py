@@ -126,13 +126,13 @@ class Bench:
             "notes": notes,
         }
 
-    def flops(self, choice: Choice, seed: int, data: Loaders) -> float:
+    def flops(self, choice: Choice, seed: int, data: Loaders) -> dict[str, Any]:
         """Return the floating-point operations of a whole training, counted while it runs."""
         model = self.model(seed)
         who = self._who(model, data)
         with FlopCounterMode(display=False) as counter:
             self._fit(choice, model, who, seed, data, compile=False)
-        return float(counter.get_total_flops())
+        return {"flops": float(counter.get_total_flops())}
 
     def _fit(
         self,

@@ -240,7 +240,7 @@ def apply(
                 validation=validation_of(val_loader, split),
                 watch=watch_of(treatment, probes, look, logits),
                 log=log,
-                checkpoints=checkpoints_of(checkpoint, treatment, plan, seed),
+                checkpoints=checkpoints_of(checkpoint, treatment, plan, training, seed),
                 checkpoint_every=checkpoint_every,
                 resume_from=resume,
                 patience=patience,

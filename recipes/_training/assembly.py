@@ -26,6 +26,7 @@ from .._distributed import world_size
 from .._treatment import Treatment
 from .bookkeeping import Books
 from .checkpoint import Checkpoints
+from .fingerprint import fingerprint, settings_of
 from .fit import Fit
 from .plan import Plan
 from .validation import Validation
@@ -83,18 +84,16 @@ def watch_of(
 
 
 def checkpoints_of(
-    folder: str | os.PathLike[str] | None, treatment: Treatment, plan: Plan, seed: int | None
+    folder: str | os.PathLike[str] | None,
+    treatment: Treatment,
+    plan: Plan,
+    training: TrainingLoader,
+    seed: int | None,
 ) -> Checkpoints | None:
     """Return where the state is kept, if anywhere."""
     if folder is None:
         return None
-    fingerprint = _description(treatment, plan, seed)
-    fingerprint["order"] = [recipe.name for recipe in treatment.recipes]
-    fingerprint["scheduler"] = None if plan.scheduler is None else type(plan.scheduler).__name__
-    fingerprint["parameters"] = {
-        name: list(parameter.shape) for name, parameter in treatment.run.model.named_parameters()
-    }
-    return Checkpoints(folder, fingerprint)
+    return Checkpoints(folder, fingerprint(treatment, plan, training, seed))
 
 
 def answer(treatment: Treatment, books: Books, plan: Plan, seed: int | None) -> Fit:
@@ -104,22 +103,9 @@ def answer(treatment: Treatment, books: Books, plan: Plan, seed: int | None) -> 
     return Fit(
         model=run.model,
         heads={} if run.heads is None else dict(run.heads.items()),
-        history=treatment.history.dataset(_description(treatment, plan, seed)),
+        history=treatment.history.dataset(settings_of(treatment, plan, seed)),
         best_epoch=books.best_epoch,
         recipes=tuple(recipe.name for recipe in treatment.recipes),
         readout=treatment.readout,
         probes={} if watch is None else watch.datasets(),
     )
-
-
-def _description(treatment: Treatment, plan: Plan, seed: int | None) -> dict[str, Any]:
-    return {
-        "recipes": {recipe.name: recipe.settings() for recipe in treatment.recipes},
-        "readout": treatment.readout,
-        "optimizer": type(plan.optimizer).__name__,
-        "precision": str(plan.dtype or torch.float32).removeprefix("torch."),
-        "accumulate": plan.accumulate,
-        "clip_norm": plan.clip_norm,
-        "world_size": world_size(),
-        "seed": seed,
-    }

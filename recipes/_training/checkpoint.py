@@ -210,12 +210,12 @@ class Checkpoints:
             f"{name} was {_shown(was, name)} and is {_shown(now, name)}"
             for name in dict.fromkeys([*was, *now])
             if _shown(was, name) != _shown(now, name)
-            and (name not in was or was[name] != now[name])
+            and not (name in was and name in now and was[name] == now[name])
         ]
         if changed:
             raise CheckpointError(
                 f"The checkpoints in {self.folder} are of another training: {'; '.join(changed)}. "
-                "Give another folder, or start anew with resume=False."
+                "Give what it had then, or another folder, or start anew with resume=False."
             )
 
 

@@ -267,7 +267,7 @@ def test_another_training_is_told_by_what_differs(run: Checkpoints) -> None:
     other = {"recipe": "ogm_ge", "settings": {"alpha": 0.8}, "seed": 1}
     told = (
         r"run are of another training: settings was \{'alpha': 0.5\} and is \{'alpha': 0.8\}; "
-        r"seed was not there and is 1. Give another folder, or start anew with resume=False"
+        r"seed was not there and is 1. Give what it had then, or another folder, or start anew"
     )
     with pytest.raises(CheckpointError, match=told):
         Checkpoints(run.folder, other).load()
