@@ -103,6 +103,21 @@ _TABLE = (
         _MULTI_LOSS,
     ),
     _Advice(
+        "undertrained_encoder",
+        "fust",
+        "Train every encoder alone first, which is where that of {modality} learned more; then all "
+        "together, hiding parts of the inputs where another modality is surer.",
+        _PRETRAINING,
+    ),
+    _Advice(
+        "underused_encoder",
+        "fust",
+        "Build on what the encoder of {modality} knows, pre-trained as it may be: train every "
+        "encoder alone first, then all together, hiding parts of the inputs where another "
+        "modality is surer.",
+        _PRETRAINING,
+    ),
+    _Advice(
         "logit_scale",
         "olm",
         "Even out the lengths of the logits while training: those of {modality} are the longest.",
@@ -177,11 +192,11 @@ def _is_out_of_place(advice: _Advice, finding: Finding, found: Iterable[Finding]
     dominant = {other.modality for other in found if other.rule == "dominance"}
     if advice.recipe == "abri":
         return not finding.modality or finding.modality in dominant
-    return bool(dominant) and advice.rule in _WITHOUT_DOMINANCE
+    return bool(dominant) and advice.rule != "dominance" and advice.recipe in _AGAINST_DOMINANCE
 
 
-_WITHOUT_DOMINANCE = {"training_lead", "undertrained_encoder", "underused_encoder"}
-"""Against dominance the same recipes are recommended, and aimed at the one that dominates."""
+_AGAINST_DOMINANCE = {advice.recipe for advice in _TABLE if advice.rule == "dominance"}
+"""Where a modality dominates, these are aimed at it, and not at those that lag behind."""
 
 
 def _another_fill(tree: xr.DataTree) -> str:

@@ -120,6 +120,7 @@ def test_no_modality_dominates_and_yet_one_encoder_is_under_trained():
     assert [(r.recipe, r.modality) for r in made.recommendations] == [
         ("mlb", "audio"),
         ("ogm_ge", "audio"),
+        ("fust", "audio"),
     ]
     assert "learns less here than it does alone" in made.recommendations[0].reason
 
