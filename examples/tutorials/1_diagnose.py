@@ -37,7 +37,7 @@ optimizer = torch.optim.SGD(
 train = DataLoader(
     AVDigits("train", visual_noise=0.5), batch_size=64, shuffle=True
 )
-for _ in range(8):
+for _ in range(6):
     for inputs, labels in train:
         loss = nn.functional.cross_entropy(model(**inputs), labels)
         optimizer.zero_grad()
@@ -101,7 +101,7 @@ print(report)
 #   outpaced.
 # - **Findings** are rules with thresholds: `!` was found, `?` may be. [All of them are
 #   listed](../findings.md).
-# - **What may help** names recipes to try.
+# - **What may help** names recipes. [Tutorial 2](2_treat.md) takes one.
 #
 # ## The data behind it
 #
@@ -137,7 +137,7 @@ figures.save(
 # %% [markdown]
 # ![Accuracy with each modality alone and without it, as bars](out/1_diagnose/zero_out.svg)
 #
-# How far apart are the features and what the model makes of them?
+# Dark bars are a modality alone, light ones the model without it. All that fits on a page:
 
 # %%
 figures.save(figures.plot_overview(report.tree), out / "overview.svg")

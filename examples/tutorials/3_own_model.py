@@ -3,8 +3,8 @@
 #
 # Nothing in the library asks for two modalities, for their names, for a base class or for a kind of
 # layer. This page takes a model that has none of the comforts of the tutorials before: a sound, an
-# image and a caption with padding; batches as a tokenizer and a collate function leave them, with an
-# entry that the model does not take; an output that is not just logits.
+# image and a caption with padding; batches as a tokenizer and a collate function leave them, with
+# something in them that the model does not take; an output that is not just logits.
 #
 # ## The data
 #
@@ -263,5 +263,5 @@ fit = recipes.apply(
 print(fit.summary())
 
 # %% [markdown]
-# With three modalities several can be ahead at once: each is compared with the mean of the others'
-# ratios, and slowed for as long as its own is above 1.
+# The ratio of a modality is the mean, over the others, of its score over theirs. So with three
+# modalities several can be ahead at once, and all whose ratio is above 1 are slowed.
