@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from .checkpoints import load_weights
     from .comparison import compare_checkpoints
     from .diagnosis import diagnose
+    from .epochs import over_epochs
+    from .filters import scan_filters
     from .hooks.clock import every, log_spaced
     from .lens import Lens
+    from .maps import feature_maps
     from .probes.abnormal_batchnorm import scan_checkpoint
     from .report import Report, load_report
 
@@ -30,7 +33,10 @@ _HOME = {
     "compare_checkpoints": ".comparison",
     "diagnose": ".diagnosis",
     "Lens": ".lens",
+    "feature_maps": ".maps",
+    "over_epochs": ".epochs",
     "scan_checkpoint": ".probes.abnormal_batchnorm",
+    "scan_filters": ".filters",
     "Report": ".report",
     "load_report": ".report",
     "every": ".hooks.clock",
@@ -45,11 +51,14 @@ __all__ = [
     "diagnose",
     "every",
     "explain",
+    "feature_maps",
     "find_anatomy",
     "load_report",
     "load_weights",
     "log_spaced",
+    "over_epochs",
     "scan_checkpoint",
+    "scan_filters",
 ]
 
 

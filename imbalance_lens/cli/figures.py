@@ -20,7 +20,7 @@ OVERVIEW = "overview"
 
 
 @click.command("figures")
-@click.argument("file", type=FILE)
+@click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, required=True, help="Folder for the figures; made if not there.")
 @click.option(
     "--format",
@@ -38,11 +38,15 @@ OVERVIEW = "overview"
 )
 @as_json
 @answers
-def figures(file: Path, out: Path, form: str, wanted: tuple[str, ...], as_json: bool) -> str:
+def figures(
+    files: tuple[Path, ...], out: Path, form: str, wanted: tuple[str, ...], as_json: bool
+) -> str:
     """Draw a saved report, or the history of a training, for a paper.
 
-    FILE is what `diagnose --out`, `scan --out`, `compare --out` or `train --history` wrote.
-    Neither the model nor the data is needed.
+    A FILE is what `diagnose --out`, `scan --out`, `compare --out` or `train --history` wrote.
+    Neither the model nor the data is needed. Of several files, of states of one model in the order
+    of its training, figures over epochs and of before and after are drawn from all, and every
+    other one from the last.
     """
     from ..figures import FIGURES, save
     from ..registry import unknown
@@ -52,12 +56,12 @@ def figures(file: Path, out: Path, form: str, wanted: tuple[str, ...], as_json: 
     for name in wanted:
         if name not in names:
             raise unknown("figure", name, names)
-    tree, parts = _opened(file)
+    tree, sources = _opened(files)
     drawn: dict[str, list[str]] = {}
     out.mkdir(parents=True, exist_ok=True)
     for name in (name for name in FIGURES.names() if not wanted or name in wanted):
         figure = FIGURES.get(name)
-        ds = next((ds for ds in parts.values() if figure.fits(ds)), None)
+        ds = next((ds for _, ds in sources if figure.fits(ds)), None)
         if ds is not None:
             save(figure.plot(ds), out / f"{name}.{form}")
             with replacing(out / f"{name}.csv") as draft:
@@ -70,14 +74,24 @@ def figures(file: Path, out: Path, form: str, wanted: tuple[str, ...], as_json: 
         drawn[OVERVIEW] = [f"{OVERVIEW}.{form}"]
     missing = [name for name in wanted if name not in drawn]
     if missing or not drawn:
-        what = ", ".join(missing) or "any figure"
-        raise SchemaError(f"{file} has no numbers for {what}; it holds {', '.join(parts)}.")
+        what, held = ", ".join(missing) or "any figure", dict(sources)
+        raise SchemaError(f"{files[-1]} has no numbers for {what}; it holds {', '.join(held)}.")
     if as_json:
         return json_text({name: [str(out / path) for path in of] for name, of in drawn.items()})
     return "\n".join(str(out / path) for of in drawn.values() for path in of)
 
 
-def _opened(file: Path) -> tuple[xr.DataTree | None, dict[str, xr.Dataset]]:
+def _opened(files: tuple[Path, ...]) -> tuple[xr.DataTree | None, list[tuple[str, xr.Dataset]]]:
+    """Return the tree of the last file, if it is a report, and all datasets to draw from."""
+    from ..figures._tree import of_states
+
+    opened = [_open(file, files[-1].stem) for file in files]
+    tree, parts = opened[-1]
+    over = of_states([parts for _, parts in opened]) if len(files) > 1 else {}
+    return tree, [*over.items(), *parts.items()]
+
+
+def _open(file: Path, name: str) -> tuple[xr.DataTree | None, dict[str, xr.Dataset]]:
     """Return the tree, if the file is a report, and its datasets, or the one that it is."""
     from ..figures._tree import datasets
     from ..report import load_report
@@ -88,7 +102,7 @@ def _opened(file: Path) -> tuple[xr.DataTree | None, dict[str, xr.Dataset]]:
         alone = _dataset(file)
         if alone is None:
             raise
-        return None, {file.stem: alone}
+        return None, {name: alone}
     return tree, dict(datasets(tree))
 
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 )
 @the_trust
 @click.option("--out", type=FILE, help="Save all numbers in this file, as netCDF.")
+@click.option("--filters", type=FILE, help="Save a convolution's filters in this file, likewise.")
+@click.option(
+    "--layer", help="Which convolution. Default: the first that a BatchNorm layer follows."
+)
 @as_json
 @answers
 def scan(
@@ -42,6 +46,8 @@ def scan(
     criterion: str | None,
     trust: bool,
     out: Path | None,
+    filters: Path | None,
+    layer: str | None,
     as_json: bool,
 ) -> str:
     """Count the abnormal BatchNorm channels in the checkpoint FILE.
@@ -50,12 +56,17 @@ def scan(
     """
     import xarray as xr
 
+    from ..filters import scan_filters
     from ..probes.abnormal_batchnorm import scan_checkpoint
 
+    if layer is not None and filters is None:
+        raise click.UsageError("--layer says whose filters to save; say where, with --filters.")
     asked: dict[str, Any] = {"thresholds": thresholds, "criterion": criterion}
     given = {name: value for name, value in asked.items() if value}
-    save = saving(out, write_tree)
+    save, save_filters = saving(out, write_tree), saving(filters, write_tree)
     found = scan_checkpoint(file, **given, trust=trust)
+    if filters is not None:
+        save_filters(xr.DataTree(scan_filters(file, layer, **given, trust=trust)))
     save(xr.DataTree(found))
     if found.attrs["precision_note"]:
         click.echo(f"Note: {found.attrs['precision_note']}.", err=True)

@@ -29,6 +29,7 @@ class Plot:
         also: what is drawn too where it is there; intervals are, without being named.
         suits: whether a dataset that has all that is what is meant.
         several: dimensions along which one entry is not enough.
+        shows: the part of a dataset that is drawn of it.
         answers: the figures in papers that show the same.
     """
 
@@ -38,6 +39,7 @@ class Plot:
     also: tuple[str, ...] = ()
     suits: Callable[[xr.Dataset], bool] = lambda _: True
     several: tuple[str, ...] = ()
+    shows: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds
     answers: str
 
     def fits(self, ds: xr.Dataset) -> bool:
@@ -55,7 +57,7 @@ class Plot:
         """
         names = [*self.check(ds), *self.also]
         wanted = [name for own in names for name in (own, f"{own}_interval")]
-        return ds[[name for name in wanted if name in ds]]
+        return self.shows(ds[[name for name in wanted if name in ds]])
 
     def check(self, ds: xr.Dataset) -> list[str]:
         """Return the variables that the figure is drawn from.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import schema
 from ._base import Plot
 from ._marks import bar, legend, level, name_ticks, reach, say_if_unknown
+from ._over_epochs import TRAINED_ALONE, unimodal
 from ._style import Look, canvas, look, modalities
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _PROBE, _OWN = "accuracy", "own_accuracy"
 _SHADES = {_PROBE: (-0.2, 1.0, "linear probe"), _OWN: (0.2, 0.4, "own logits")}
-_REFERENCE = "unimodal_accuracy"
 
 
 def plot_linear_probe(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
@@ -38,7 +37,7 @@ def plot_linear_probe(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     FIGURE.check(ds)
     names, heads = modalities(ds), ds["head"].values.tolist()
-    reference = schema.from_json(ds.attrs.get(_REFERENCE, "{}"))
+    alone = unimodal(ds, heads)
     with canvas(ax) as ax:
         for quantity, (shift, alpha, told) in _SHADES.items():
             errors = reach(ds, quantity)
@@ -47,9 +46,8 @@ def plot_linear_probe(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                 value = float(ds[quantity].sel(head=head))
                 bar(ax, row + shift, value, look(head, names), own, width=0.38, alpha=alpha)
             bar(ax, 0, 0, Look("#555555"), alpha=alpha, label=told)
-        marks = [reference.get(head, np.nan) for head in heads]
-        if reference:
-            ax.plot(marks, "D", color="black", markersize=4, label="trained alone")
+        if np.isfinite(alone).any():
+            ax.plot(alone, "D", color="black", markersize=4, label=TRAINED_ALONE)
         level(ax, float(ds["majority"]), "most frequent label")
         name_ticks(ax, heads)
         ax.set_ylim(bottom=0)

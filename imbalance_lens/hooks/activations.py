@@ -37,7 +37,7 @@ def activations(
     *,
     at_floor: Collection[str] = (),
     batch_statistics: bool = False,
-    whole: str = "",
+    whole: str | None = None,
 ) -> Iterator[Mapping[str, Activation]]:
     """Collect what every activation function gives inside the block, in the order of the calls.
 
@@ -54,7 +54,7 @@ def activations(
             that every channel has been as low.
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
             their own.
-        whole: the place whose maps are kept too.
+        whole: the place whose maps are kept too, with or without the function.
 
     Yields:
         Place -> activation: the module whose output went in, or the module inside which that was
@@ -101,7 +101,7 @@ class _Listener(TorchFunctionMode):
         examples: int,
         at_floor: Collection[str],
         batch_statistics: bool,
-        whole: str,
+        whole: str | None,
     ) -> None:
         super().__init__()
         self.heard: dict[str, Activation] = {}
@@ -141,6 +141,7 @@ class _Listener(TorchFunctionMode):
         positions = [dim for dim in range(output.ndim) if dim not in kept]
         values = output.detach()
         name = self._name(made.place, function)
+        wanted = self._whole in (name, made.place)
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
         if not positions:
@@ -157,7 +158,7 @@ class _Listener(TorchFunctionMode):
             producer=made.path,
             kind=made.kind,
             modality=self._producers.owner(made.path),
-            maps=values.movedim(kept, (0, 1)).clone() if name == self._whole else None,
+            maps=values.movedim(kept, (0, 1)).clone() if wanted else None,
         )
 
     def _name(self, place: str, function: str) -> str:

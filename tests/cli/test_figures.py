@@ -2,11 +2,12 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from imbalance_lens.figures import FIGURES
 from imbalance_lens.report.storage import write_tree
-from tests.figures.real import FEW, answers, history
+from tests.figures.real import FEW, Looking, answers, history
 from tests.figures.test_overview import report
 
 
@@ -43,8 +44,47 @@ def test_a_history_is_drawn_too(ask, tmp_path):
     write_tree(xr.DataTree(history("ogm_ge")), tmp_path / "history.nc")
     said = ask("figures", tmp_path / "history.nc", "--out", tmp_path / "out")
     names = [path.rpartition("/")[2] for path in said.out.split()]
-    drawn = ("coefficient", "coefficient_ratio", "discrepancy")
+    drawn = ("accuracy_curves", "coefficient", "coefficient_ratio", "discrepancy", "loss_curves")
     assert names == [f"{name}.{form}" for name in drawn for form in ("pdf", "csv")]
+
+
+def test_several_states_are_drawn_over_epochs(ask, saved, tmp_path):
+    folder = tmp_path / "out"
+    said = ask("figures", saved, saved, "--out", folder, "--format", "svg", "--json")
+    drawn = json.loads(said.out)
+    assert {"linear_probe_curves", "logit_norm", "zero_out", "overview"} <= drawn.keys()
+    table = pd.read_csv(folder / "linear_probe_curves.csv", keep_default_na=False)
+    assert set(table.epoch.astype(str)) == {"0", "1"}
+    alone = pd.read_csv(folder / "zero_out.csv", keep_default_na=False)
+    assert "epoch" not in alone.columns
+
+
+def test_two_scans_are_drawn_as_before_and_after(ask, tmp_path):
+    for name, scale in (("before", 1e-12), ("after", 1.0)):
+        net = Looking()
+        net.norm.weight.data *= scale
+        torch.save(net.state_dict(), tmp_path / f"{name}.pt")
+        ask("scan", tmp_path / f"{name}.pt", "--out", tmp_path / f"{name}.nc")
+    files = [tmp_path / f"{name}.nc" for name in ("before", "after")]
+    ask("figures", *files, "--out", tmp_path, "--format", "svg")
+    table = pd.read_csv(tmp_path / "abnormal_batchnorm.csv")
+    smallest = table[table.threshold == 1e-2].set_index("epoch")
+    assert smallest.value.tolist() == [1, 6 / 16]
+
+
+def test_filters_that_a_scan_has_kept_are_drawn(ask, tmp_path):
+    torch.save(Looking().state_dict(), tmp_path / "run.pt")
+    kept = tmp_path / "filters.nc"
+    ask("scan", tmp_path / "run.pt", "--filters", kept, "--layer", "conv")
+    said = ask("figures", kept, "--out", tmp_path / "out")
+    assert [path.rpartition("/")[2] for path in said.out.split()] == ["filters.pdf", "filters.csv"]
+    table = pd.read_csv(tmp_path / "out" / "filters.csv")
+    assert (table.variable == "filter").sum() == 16 * 3 * 5 * 5
+
+
+def test_a_layer_without_a_file_for_it_is_refused(ask, tmp_path):
+    torch.save(Looking().state_dict(), tmp_path / "run.pt")
+    assert "--layer says whose filters" in ask("scan", tmp_path / "run.pt", "--layer", "conv").err
 
 
 def test_a_figure_without_numbers_is_refused(ask, saved, tmp_path):

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 import recipes
-from imbalance_lens import Lens
+from imbalance_lens import Lens, feature_maps, over_epochs, scan_filters
 from imbalance_lens.capacity import join
 from imbalance_lens.probes import PROBES
 from tests.probes.contract import observed
@@ -51,7 +51,10 @@ OF_TRAININGS = {
     "coefficient_ratio": "ogm_ge",
     "drop_probability": "opm",
     "blend_weights": "g_blend",
+    "accuracy_curves": "ogm_ge",
+    "loss_curves": "ogm_ge",
 }
+OF_STATES = {"linear_probe_curves": "linear_probe", "class_gain": "zero_out"}
 
 
 def nth(count: int) -> tuple[str, ...]:
@@ -68,6 +71,38 @@ def answers(modalities: int, classes: int) -> dict[str, xr.Dataset]:
         found[name] = observed(probe, world.history()).result()
     found["capacity"] = join(found["dead_features"], found["abnormal_batchnorm"])
     return found
+
+
+@cache
+def states(modalities: int, classes: int, probe: str) -> xr.Dataset:
+    """What a probe says of two states of a world, of which the second sees fewer examples."""
+    later = World(nth(modalities), examples=40, classes=classes)
+    again = observed(partial(PROBES.get(probe), **QUICKLY[probe]), later.history()).result()
+    return over_epochs([answers(modalities, classes)[probe], again])
+
+
+class Looking(torch.nn.Module):
+    """A convolution whose BatchNorm layer switches every fourth channel off, and a ReLU."""
+
+    def __init__(self, planes: int = 3, channels: int = 16) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(planes, channels, 5)
+        self.norm = torch.nn.BatchNorm2d(channels)
+        with torch.no_grad():
+            self.norm.weight[::4], self.norm.bias[::4] = 1e-12, -5e-11
+            self.norm.weight[1::8], self.norm.bias[1::8] = 1e-3, -9e-3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm(self.conv(x)))
+
+
+@cache
+def looked(figure: str) -> xr.Dataset:
+    """The maps, or the filters, of a convolution with dead channels."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, images = Looking(), torch.randn(8, 3, 24, 40)
+    return scan_filters(net) if figure == "filters" else feature_maps(net, images, "norm > relu")
 
 
 @cache

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from imbalance_lens import figures, schema
 from imbalance_lens.errors import SchemaError, SettingError
 from imbalance_lens.figures import FIGURES, save
-from imbalance_lens.figures._style import JOINT_COLOR, look, modalities
+from imbalance_lens.figures._style import look, modalities
 
 from .looks import complaints
 from .real import (
@@ -20,16 +20,20 @@ from .real import (
     MANY,
     NAMES,
     OF_PROBES,
+    OF_STATES,
     OF_TRAININGS,
     answers,
     comparison,
     history,
+    looked,
     nth,
+    states,
     watched,
 )
 
 UNKNOWN = "no number is known"
-WITHOUT_MODALITIES = ("agreement", "comparison", "class_gain")
+IMAGES = ("feature_maps", "filters")
+WITHOUT_MODALITIES = ("agreement", "comparison", "class_gain", "loss_curves", *IMAGES)
 
 
 def examples():
@@ -38,6 +42,12 @@ def examples():
             yield pytest.param(
                 figure, lambda p=probe, s=size: answers(*s)[p], id=f"{figure} {size}"
             )
+        for figure, probe in OF_STATES.items():
+            yield pytest.param(
+                figure, lambda p=probe, s=size: states(*s, p), id=f"{figure} of states {size}"
+            )
+    for figure in IMAGES:
+        yield pytest.param(figure, lambda f=figure: looked(f), id=figure)
     for figure, recipe in OF_TRAININGS.items():
         yield pytest.param(figure, lambda r=recipe: history(r), id=f"{figure} of {recipe}")
     yield pytest.param("comparison", comparison, id="comparison")
@@ -73,8 +83,8 @@ def unknown(ds):
 
 
 def test_every_figure_is_drawn_in_these_tests():
-    apart = {"comparison", "sensitivity"}  # the second has a file of its own
-    assert {*OF_PROBES, *OF_TRAININGS, *apart} == set(FIGURES.names())
+    apart = {"comparison", "sensitivity", *IMAGES}  # the second has a file of its own
+    assert {*OF_PROBES, *OF_TRAININGS, *OF_STATES, *apart} == set(FIGURES.names())
 
 
 @pytest.mark.parametrize(("figure", "ds"), list(examples()))
@@ -83,7 +93,7 @@ def test_a_figure_fits_its_dataset_and_names_what_it_shows(figure, ds):
     entry = FIGURES.get(figure)
     assert entry.fits(ds)
     ax = drawn(figure, ds)
-    assert ax.get_ylabel()
+    assert ax.get_ylabel() or figure in IMAGES
     assert UNKNOWN not in written(ax)
     assert ax.get_figure(root=True).get_figwidth() in (3.35, pytest.approx(6.9), 4.6)
     shown = entry.numbers(ds)
@@ -145,99 +155,6 @@ def test_an_empty_dimension_leaves_an_empty_figure(figure, probe, dim):
     empty = answers(*FEW)[probe].isel({dim: slice(0, 0)})
     assert not FIGURES.get(figure).fits(empty)
     assert UNKNOWN in written(drawn(figure, empty))
-
-
-def test_the_bars_of_zero_out_are_the_accuracies_with_their_intervals():
-    ds = answers(*FEW)["zero_out"]
-    ax = drawn("zero_out", ds)
-    heights = [bar.get_height() for bar in ax.patches if bar.get_height()]
-    sets = ["audio", "visual", "visual", "audio"]  # alone, left out, modality by modality
-    assert heights == pytest.approx([v for v in ds.accuracy.sel(coalition=sets).values if v])
-    assert {"alone", "left out", "all", "most frequent label"} == set(written(ax))
-    ends = ds.accuracy_interval.sel(coalition="audio").values
-    lines = [segment for c in ax.collections for segment in c.get_segments()]
-    assert any(np.allclose(sorted(line[:, 1]), ends) for line in lines)
-
-
-@pytest.mark.parametrize(("size", "bars"), [(FEW, 3), (MANY, 20)])
-def test_the_classes_that_gain_most_come_first_and_those_that_lose_most_last(size, bars):
-    ds = answers(*size)["zero_out"]
-    strongest = ds["modality"].values[ds.alone.values.argmax()]
-    everyone = "+".join(ds["modality"].values)
-    accuracy = ds.class_accuracy
-    gains = (accuracy.sel(coalition=everyone) - accuracy.sel(coalition=strongest)).values
-    ranked = sorted(gains[np.isfinite(gains)], reverse=True)
-    wanted = ranked if len(ranked) <= 20 else [*ranked[:10], *ranked[-10:]]
-    assert len(wanted) == bars
-    heights = [bar.get_height() for bar in drawn("class_gain", ds).patches]
-    assert heights == pytest.approx(wanted)
-
-
-def test_the_curves_of_logit_norm_are_the_means_and_the_label_has_the_unit():
-    ds = answers(*FEW)["logit_norm"]
-    ax = drawn("logit_norm", ds)
-    for line, head in zip(ax.lines, ds["head"].values, strict=True):
-        assert line.get_ydata() == pytest.approx(ds.mean_norm.sel(head=head).values)
-    assert ax.get_ylabel().endswith("(logit)")
-    assert to_hex(ax.lines[-1].get_color()) == JOINT_COLOR
-    assert [len(c.get_segments()) for c in ax.collections] == [3, 3, 3]
-
-
-def test_reliability_names_the_error_of_each_head_and_leaves_empty_bins_out():
-    ds = answers(*FEW)["calibration"]
-    ax = drawn("calibration", ds)
-    told = [f"{head} (ECE {float(ds.error.sel(head=head)):.3f})" for head in ds["head"].values]
-    assert written(ax) == told
-    for points, head in zip(ax.collections, ds["head"].values, strict=True):
-        assert len(points.get_offsets()) == np.isfinite(ds.accuracy.sel(head=head)).sum()
-
-
-def test_the_cells_of_the_agreement_matrix_are_its_shares():
-    ds = answers(*FEW)["agreement"]
-    ax = drawn("agreement", ds)
-    assert written(ax) == [f"{100 * v:.1f} %" for v in (*ds.right.values, *ds.wrong.values)]
-    shown = [tick.get_text() for tick in ax.get_xticklabels()]
-    assert shown == ["none", "audio", "visual", "audio\n+ visual"]
-
-
-def test_the_trace_of_ratios_is_drawn_by_step_with_a_mean_per_epoch():
-    ds = history("ogm_ge")
-    ax = drawn("discrepancy", ds)
-    raw, means = ax.lines[:2]
-    assert raw.get_ydata() == pytest.approx(ds.step_ratio.sel(modality="audio").values)
-    half = ds.step_ratio.sel(modality="audio").values.reshape(2, -1).mean(1)
-    assert means.get_ydata() == pytest.approx(half)
-    assert ax.get_yscale() == "log"
-
-
-def test_a_comparison_has_the_mean_the_deviation_and_each_seed():
-    ds = comparison()
-    ax = drawn("comparison", ds)
-    values = ds["value"].sel(metric="accuracy")
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx(values.mean("seed").values)
-    points = [line.get_ydata() for line in ax.lines if line.get_marker() == "o"]
-    assert points[0] == pytest.approx(values.isel(recipe=0).values)
-    (error,) = ax.collections[0].get_segments()
-    spread = values.isel(recipe=0).std("seed", ddof=1).item()
-    assert np.ptp(error[:, 1]) == pytest.approx(2 * spread)
-    assert drawn("comparison", ds.sel(metric=["map"])).get_ylabel() == "Map"
-
-
-def test_a_unimodal_reference_is_marked_where_it_is_known():
-    ds = answers(*FEW)["linear_probe"]
-    assert "trained alone" not in written(drawn("linear_probe", ds))
-    told = ds.assign_attrs(unimodal_accuracy=schema.to_json({"audio": 0.9}))
-    ax = drawn("linear_probe", told)
-    (mark,) = [line for line in ax.lines if line.get_marker() == "D"]
-    assert mark.get_ydata()[0] == 0.9
-    assert np.isnan(mark.get_ydata()[1:]).all()
-
-
-def test_the_first_epoch_is_marked_beside_the_last():
-    ds = watched("abnormal_batchnorm")
-    assert ds.sizes["epoch"] == 2
-    assert "first epoch" in written(drawn("abnormal_batchnorm", ds))
-    assert "first epoch" not in written(drawn("abnormal_batchnorm", ds.isel(epoch=[0])))
 
 
 def test_a_name_with_dollars_is_no_formula():

@@ -16,6 +16,8 @@ def test_the_page_lists_every_figure_with_what_it_answers():
 
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    shared: dict[str, object] = {}
     for block in blocks(PAGE):
-        exec(compile(block.text, PAGE, "exec"), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"zero_out.pdf", "overview.pdf"}
+        exec(compile(block.text, PAGE, "exec"), shared)
+    drawn = ("zero_out", "overview", "linear_probe_curves", "feature_maps", "filters")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.pdf" for name in drawn}
