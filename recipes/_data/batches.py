@@ -56,12 +56,7 @@ class TrainingLoader:
         Raises:
             BatchError: it is an iterator.
         """
-        if epochs > 1 and isinstance(self.loader, Iterator):
-            raise BatchError(
-                f"The loader is a {type(self.loader).__name__}, which can be gone through only "
-                f"once, and epoch {epochs} is asked for. Give a DataLoader, a list, or an object "
-                "whose __iter__ starts anew."
-            )
+        _check_passes(self.loader, "The loader", epochs)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[tuple[Any, Tensor]]:
         """Return the inputs and the labels of an epoch's batches, see `numbered_epoch`."""
@@ -145,21 +140,25 @@ class ValidationLoader:
     def __init__(self, loader: Iterable[Any], *, split: Split | None) -> None:
         self.loader = validation_share(loader, _VALIDATION)
         self.split = split
-        self._begun = False
+        self._passes = 0
 
     @property
     def batches(self) -> int | None:
         """Number of batches on this rank, where the loader knows it."""
         return _length(self.loader)
 
+    def check_epochs(self, epochs: int) -> None:
+        """Complain about a loader that cannot give so many epochs.
+
+        Raises:
+            BatchError: it is an iterator.
+        """
+        _check_passes(self.loader, _VALIDATION, epochs)
+
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         """Return the inputs and the labels of all batches of this rank."""
-        if self._begun and isinstance(self.loader, Iterator):
-            raise BatchError(
-                f"{_VALIDATION} is a {type(self.loader).__name__}, which can be gone through only "
-                "once. Give a DataLoader, a list, or an object whose __iter__ starts anew."
-            )
-        self._begun = True
+        self._passes += 1
+        self.check_epochs(self._passes)
         empty_share = isinstance(self.loader, DataLoader) and is_part(self.loader.sampler)
         found = _labeled(iterated(self.loader, _VALIDATION), self.split, _VALIDATION, empty_share)
         return ((inputs, labels) for inputs, labels, _ in found)
@@ -181,6 +180,15 @@ def _labeled(
         yield inputs, labels, numbers
     if not seen and not empty:
         raise no_batch(name)
+
+
+def _check_passes(loader: Iterable[Any], name: str, passes: int) -> None:
+    if passes > 1 and isinstance(loader, Iterator):
+        raise BatchError(
+            f"{name} is a {type(loader).__name__}, which can be gone through only once, and "
+            f"epoch {passes} is asked for. Give a DataLoader, a list, or an object whose __iter__ "
+            "starts anew."
+        )
 
 
 def _length(loader: Iterable[Any]) -> int | None:

@@ -237,7 +237,7 @@ def apply(
                 treatment,
                 training,
                 plan,
-                validation=validation_of(val_loader, split),
+                validation=validation_of(val_loader, split, treatment, plan),
                 watch=watch_of(treatment, probes, look, logits),
                 log=log,
                 checkpoints=checkpoints_of(checkpoint, treatment, plan, training, seed),

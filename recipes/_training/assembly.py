@@ -63,9 +63,20 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(inner, device_ids=ids, find_unused_parameters=True)
 
 
-def validation_of(loader: Iterable[Any] | None, split: Split | None) -> Validation | None:
-    """Return what measures the model on held-out examples, where there are any."""
-    return None if loader is None else Validation(ValidationLoader(loader, split=split))
+def validation_of(
+    loader: Iterable[Any] | None, split: Split | None, treatment: Treatment, plan: Plan
+) -> Validation | None:
+    """Return what measures the model on held-out examples, tried out; None without any.
+
+    Raises:
+        BatchError: nothing can be measured on them.
+    """
+    if loader is None:
+        return None
+    made = Validation(ValidationLoader(loader, split=split))
+    logits_of = treatment.logits_of
+    made.check(treatment.run, plan.device, logits_of, plan.autocast, epochs=plan.epochs)
+    return made
 
 
 def watch_of(

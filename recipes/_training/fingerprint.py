@@ -35,7 +35,8 @@ def fingerprint(
 ) -> dict[str, Any]:
     """Return everything that a resumed training takes for granted; taken before its first step.
 
-    The number of epochs is none of it, nor is what only decides when to stop and what to keep.
+    The number of epochs is none of it, nor is what only decides when to stop and what to keep; and
+    examples may be taken out that turned out to be bad.
     """
     run = treatment.run
     weights = [run.model, *([] if run.heads is None else [run.heads])]
@@ -45,7 +46,6 @@ def fingerprint(
         "encoders": run.anatomy.encoders,
         "loss": run.loss,
         "batch size": getattr(training.loader, "batch_size", None),
-        "batches of an epoch": training.batches,
         "scheduler": None if plan.scheduler is None else type(plan.scheduler).__name__,
         "schedule_by": "step" if plan.per_step else "epoch",
         "parameters": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from imbalance_lens import formulas
 from imbalance_lens.anatomy.readout import Readout, choose_readout, read_logits
+from imbalance_lens.anatomy.replay import Replay
 from imbalance_lens.anatomy.replayer import Replayer
-from imbalance_lens.batches import bind
+from imbalance_lens.batches import bind, check_labels
+from imbalance_lens.errors import BatchError
 from imbalance_lens.hooks.frozen import frozen
 from imbalance_lens.loaders import loader_kept
 
@@ -54,6 +56,39 @@ class Validation:
         self._loader = loader
         self._readout: Readout | None = None
 
+    def check(
+        self,
+        run: Run,
+        device: torch.device,
+        logits_of: Callable[[Any], Tensor],
+        autocast: Callable[[], Any],
+        *,
+        epochs: int,
+    ) -> None:
+        """Complain before a training of what would break it after its first epoch.
+
+        The first batch is tried out, unless the loader is an iterator, which would lose it; no
+        random state is another afterwards.
+
+        Raises:
+            BatchError: the loader gives no batch, none with labels that can be judged, or is an
+                iterator and has to be gone through more than once.
+        """
+        self._loader.check_epochs(epochs)
+        if isinstance(self._loader.loader, Iterator):
+            return
+        with ExitStack() as stack:
+            stack.enter_context(loader_kept(self._loader.loader))
+            replayer = stack.enter_context(Replayer(run.model, run.anatomy, logits_of=logits_of))
+            stack.enter_context(autocast())
+            for inputs, labels in self._loader:
+                replay = replayer.capture(bind(run.model, inputs).to(device))
+                try:
+                    _row(replay.logits_all, {}, _judged(labels, replay).to(device), run.loss)
+                except BatchError as error:
+                    raise BatchError(f"The validation data do not fit. {error}") from error
+                return
+
     def measure(
         self,
         run: Run,
@@ -73,7 +108,7 @@ class Validation:
             stack.enter_context(autocast())
             for inputs, labels in self._loader:
                 replay = replayer.capture(bind(run.model, inputs).to(device))
-                labels = labels.to(device)
+                labels = _judged(labels, replay).to(device)
                 if self._readout is None:
                     self._readout = choose_readout(replay, heads)
                 own = read_logits(self._readout, replay, heads)
@@ -100,6 +135,14 @@ class Validation:
             found["val_modality_accuracy"] = (VAL_MODALITY_ACCURACY, accuracies)
             found["val_score"] = (VAL_SCORE, own[count:])
         return found
+
+
+def _judged(labels: Tensor, replay: Replay) -> Tensor:
+    """Return the labels; complain if they are classes that the model's logits do not have."""
+    logits = replay.logits_all
+    if classifies(labels) and labels.device.type == "cpu":  # elsewhere a look would wait
+        check_labels(labels, logits.shape[1], len(logits))
+    return labels
 
 
 def _row(

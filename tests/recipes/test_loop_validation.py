@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import recipes
-from imbalance_lens.errors import SettingError
+from imbalance_lens.errors import BatchError, SettingError
 from recipes.fust import FusT
 
-from .trainings import data_of, loader_of, model_of, same, sgd, trained
+from .trainings import Listening, data_of, fitted, loader_of, model_of, same, sgd, trained
 
 
 @pytest.mark.parametrize(("by", "rates"), [("epoch", [0.1, 0.05]), ("step", [0.0125, 0.0015625])])
@@ -91,3 +91,56 @@ def test_validation_changes_nothing_in_the_training() -> None:
     held_out = {"val_loader": loader_of(7, 20), "keep": "last", "epochs": 2}
     for recipe in ("none", "ogm_ge", "opm", "mlb"):
         assert same(trained(recipe, **held_out), trained(recipe, epochs=2)), recipe
+
+
+AUDIO, VISUAL, LABELS = data_of().tensors
+
+
+@pytest.mark.parametrize(
+    ("held_out", "complaint"),
+    [
+        ([], "The validation loader gave no batch"),
+        ([{"audio": AUDIO, "visual": VISUAL}], "The validation loader gave no labels in batch 1"),
+        ([(AUDIO, VISUAL, LABELS + 1)], "The validation data do not fit. Label 3 is out of range"),
+        ([(AUDIO, VISUAL, LABELS[:5])], "do not fit. The batch has 24 examples and 5 labels"),
+        ([(AUDIO, VISUAL, LABELS.float())], "do not fit. The labels are float32"),
+        (iter([(AUDIO, VISUAL, LABELS)]), "can be gone through only once, and epoch 2 is asked"),
+    ],
+)
+def test_validation_data_that_cannot_be_used_cost_no_epoch(held_out: Any, complaint: str) -> None:
+    listening = Listening()
+    with pytest.raises(BatchError, match=complaint):
+        fitted(listening, model_of(), val_loader=held_out, epochs=2)
+    assert {event for event, *_ in listening.told} == {"on_fit_start", "on_fit_end"}
+
+
+def test_a_later_batch_is_looked_at_too() -> None:
+    held_out = [(AUDIO, VISUAL, LABELS), (AUDIO, VISUAL, LABELS + 1)]
+    with pytest.raises(BatchError, match="Label 3 is out of range"):
+        fitted("none", model_of(), val_loader=held_out)
+
+
+def test_an_iterator_serves_the_one_epoch_that_it_has() -> None:
+    held_out = iter([(AUDIO, VISUAL, LABELS)])
+    fit = fitted("none", model_of(), val_loader=held_out)
+    assert fit.history["val_accuracy"].notnull().all()
+
+
+def test_trying_out_the_validation_data_draws_nothing() -> None:
+    def at_the_start(own: torch.Generator, **given: Any) -> list[list[int]]:
+        states: list[list[int]] = []
+
+        class Noting(recipes.Recipe):
+            card = Listening.card
+
+            def on_epoch_start(self, run: recipes.Run) -> None:
+                states.extend([own.get_state().tolist(), torch.get_rng_state().tolist()])
+
+        torch.manual_seed(3)
+        recipes.apply(Noting(), model_of(), loader_of(), epochs=1, device="cpu", **given)
+        return states
+
+    own = torch.Generator().manual_seed(5)
+    without = at_the_start(own)
+    held_out = loader_of(7, 20, shuffle=True, generator=own)
+    assert at_the_start(own, val_loader=held_out) == without
