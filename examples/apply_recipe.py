@@ -13,6 +13,7 @@ images with 25 % of their energy, sounds at 20 dB. Without it, the bundled AV-Di
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,16 @@ COMPARED: dict[str, str | list[str]] = {
 }
 
 
-def compared(train: Dataset, test: Dataset, **settings: Any) -> recipes.Comparison:
+def compared(
+    train: Dataset, test: Dataset, rows: Mapping[str, Any] = COMPARED, **settings: Any
+) -> recipes.Comparison:
     """Train with every recipe, from the same weights at each seed, and measure on the test data."""
     loaders = {
         "train": DataLoader(train, batch_size=64, shuffle=True),
         "test": DataLoader(test, batch_size=100),
     }
     return recipes.compare(
-        COMPARED,
+        rows,
         partial(LateFusion.small, MODALITIES, classes=10),
         loaders,
         optimizer=partial(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4),
