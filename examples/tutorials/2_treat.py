@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from torch.utils.data import DataLoader
 
 import imbalance_lens as lens
@@ -51,6 +50,8 @@ report_before = lens.diagnose(before.model, test)
 print(report_before.findings[0].sentence)
 
 # %% [markdown]
+# (This is the first finding of the report; [tutorial 1](1_diagnose.md) reads a whole one.)
+#
 # ## What the report suggests
 #
 # `suggest` goes from findings to recipes: which, why, what each needs of a model, and what of that
@@ -99,16 +100,15 @@ for name, report in reports.items():
 # the accuracy of both together may have moved either way.
 
 # %%
-figure = Figure(figsize=(6.9, 2.8), layout="constrained")
-for ax, (name, report) in zip(
-    figure.subplots(1, 2, sharey=True), reports.items(), strict=True
-):
-    figures.plot_zero_out(report.tree["zero_out"].to_dataset(), ax=ax)
-    ax.set_title(name, loc="left")
-figures.save(figure, out / "before_after.svg")
+for name, report in reports.items():
+    ax = figures.plot_zero_out(report.tree["zero_out"].to_dataset())
+    ax.set_ylim(0, 1)
+    ax.figure.suptitle(name, fontsize=9)
+    figures.save(ax, out / f"{name}.svg")
 
 # %% [markdown]
-# ![Accuracy of each modality alone and left out, before and after](out/2_treat/before_after.svg)
+# ![Accuracy of each modality alone and left out, before](out/2_treat/before.svg)
+# ![Accuracy of each modality alone and left out, after](out/2_treat/after.svg)
 #
 # ## How it came about
 #
@@ -117,17 +117,17 @@ figures.save(figure, out / "before_after.svg")
 # encoder.
 
 # %%
-figure = Figure(figsize=(6.9, 4.6), layout="constrained")
-(left, right), (empty, below) = figure.subplots(2, 2, sharex=True)
-empty.remove()
-for ax, name, fit in ((left, "before", before), (right, "after", after)):
-    figures.plot_discrepancy(fit.probes["discrepancy"], ax=ax)
-    ax.set_title(name, loc="left")
-figures.plot_coefficient(after.history, ax=below)
-figures.save(figure, out / "on_the_way.svg")
+for name, fit in (("before", before), ("after", after)):
+    ax = figures.plot_discrepancy(fit.probes["discrepancy"])
+    ax.set_ylim(0.15, 6)
+    ax.figure.suptitle(name, fontsize=9)
+    figures.save(ax, out / f"ratio_{name}.svg")
+figures.save(figures.plot_coefficient(after.history), out / "factor.svg")
 
 # %% [markdown]
-# ![Discrepancy ratio over the steps, before and after, and the factor](out/2_treat/on_the_way.svg)
+# ![Discrepancy ratio over the steps, before](out/2_treat/ratio_before.svg)
+# ![Discrepancy ratio over the steps, after](out/2_treat/ratio_after.svg)
+# ![Factor for the gradients of each encoder over the steps](out/2_treat/factor.svg)
 #
 # Everything that was recorded is in `fit.history`, per step and per epoch:
 

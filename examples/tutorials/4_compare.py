@@ -105,18 +105,27 @@ for name, value in probed.to_series().sort_values(ascending=False).items():
 # %% [markdown]
 # ## Figures
 #
-# Bars are means, points are single seeds; the dotted line is `none`.
+# Bars are means, points are single seeds; the dotted line is `none`. Every figure can draw on axes
+# of yours, here for all of the width, and can be changed afterwards, here in its limits, which do
+# not begin at zero.
 
 # %%
-shown = {"accuracy": "accuracy", "visual": "linear_probe visual"}
-for name, metric in shown.items():
-    ax = figures.plot_comparison(found.dataset.sel(metric=[metric]))
-    figures.save(ax, out / f"{name}.svg")
+from matplotlib.figure import Figure
+
+shown = {
+    "accuracy": ("Accuracy", (0.85, 1)),
+    "linear_probe visual": ("Linear probe of visual", (0.5, 0.8)),
+}
+for metric, (label, limits) in shown.items():
+    ax = Figure(figsize=(6.9, 2.4), layout="constrained").subplots()
+    figures.plot_comparison(found.dataset.sel(metric=[metric]), ax=ax)
+    ax.set(ylabel=label, ylim=limits)
+    figures.save(ax, out / f"{metric.replace(' ', '_')}.svg")
 
 # %% [markdown]
 # ![Accuracy by recipe, with each seed as a point](out/4_compare/accuracy.svg)
 #
-# ![Linear probe of the visual encoder by recipe](out/4_compare/visual.svg)
+# ![Linear probe of the visual encoder by recipe](out/4_compare/linear_probe_visual.svg)
 #
 # ## For a paper
 #
