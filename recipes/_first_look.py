@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from imbalance_lens.anatomy.linear_fusion import find_linear_fusion
 from imbalance_lens.anatomy.outputs import LogitsOf, checked_logits
+from imbalance_lens.anatomy.replay import Replay
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.anatomy.sites import Target, Wiring
+from imbalance_lens.anatomy.staging import Edit
 from imbalance_lens.batches import bind, device_of
 from imbalance_lens.errors import NotAttachedError, SettingError
 from imbalance_lens.hooks.wrappers import is_compiled
@@ -19,6 +21,7 @@ from imbalance_lens.hooks.wrappers import is_compiled
 from ._base import Run, Want
 from ._distributed import same_on_all_ranks_
 from ._heads import UnimodalHeads
+from ._rows import steps_first
 from ._scores import Scorer, scorer_for
 
 
@@ -32,6 +35,7 @@ class FirstLook:
         wiring: its modalities' sites.
         calls: how often each is called in a forward.
         scorer: reads the modalities' own logits; None where no recipe wants scores.
+        steps_first: modalities whose features are (steps, batch, width).
     """
 
     logits_of: Callable[[Any], Tensor]
@@ -39,11 +43,22 @@ class FirstLook:
     wiring: Wiring
     calls: Mapping[Target, int]
     scorer: Scorer | None
+    steps_first: frozenset[str]
 
     @property
     def readout(self) -> str:
         """How scores are read; "" where they are not."""
         return "" if self.scorer is None else self.scorer.kind
+
+    def by_example(self, edit: Edit) -> Edit:
+        """Return an edit that hands (batch, ...) to the given one, whatever the features are."""
+
+        def edited(modality: str, features: Tensor) -> Tensor:
+            if modality not in self.steps_first or features.ndim != 3:
+                return edit(modality, features)
+            return edit(modality, features.transpose(0, 1)).transpose(0, 1)
+
+        return edited
 
 
 def refuse_compiled(model: nn.Module) -> None:
@@ -88,11 +103,12 @@ def first_look(
     with Replayer(run.model, run.anatomy, logits_of=given) as replayer:
         replay = replayer.capture(bind(run.model, inputs).to(device))
         classes = replay.logits_all.shape[1]
+        first = steps_first(replay)
         run.fusion = find_linear_fusion(replay, run.model)
         if heads is not None:
             run.heads = UnimodalHeads.given(heads, run.modalities).to(device)
         elif Want.HEADS in wants or readout == "heads":
-            _check_features(replay.features, len(replay.logits_all))
+            _check_features(replay, first)
             run.heads = UnimodalHeads.linear(replay.features, classes).to(device)
         if run.heads is not None:
             same_on_all_ranks_(run.heads.state_dict().values())
@@ -101,12 +117,13 @@ def first_look(
                 readout = "heads"
             scorer = scorer_for(readout, replay, replayer, run.fusion, run.heads)
     calls = {target: len(made) for target, made in replay.recorded.calls.items()}
-    return FirstLook(replay.logits_of, classes, replayer.wiring, calls, scorer)
+    return FirstLook(replay.logits_of, classes, replayer.wiring, calls, scorer, first)
 
 
-def _check_features(features: Mapping[str, Tensor], batch: int) -> None:
-    for name, tensor in features.items():
-        if len(tensor) != batch:
+def _check_features(replay: Replay, steps_first: Collection[str]) -> None:
+    batch = replay.examples
+    for name, tensor in replay.features.items():
+        if len(tensor) != batch or name in steps_first:
             raise SettingError(
                 f"The features of {name!r} are {tuple(tensor.shape)} for {batch} examples, so "
                 "which belong to which example is not known, and no head can be made for them. "

@@ -246,7 +246,7 @@ class Treatment:
             self.run.model,
             first.wiring,
             first.calls,
-            edit=self._edit if edits else None,
+            edit=first.by_example(self._edit) if edits else None,
             between=self._between if Want.SCORES_BEFORE_FUSION in self._wants else None,
             compiled=compiled,
         )
