@@ -61,10 +61,11 @@ def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
     except OSError as error:
         raise SchemaError(f"{path} cannot be read as a report ({error.strerror}).") from error
     try:
-        tree = xr.load_datatree(io.BytesIO(content), engine=_ENGINE, decode_times=False)
+        with xr.open_datatree(io.BytesIO(content), engine=_ENGINE, decode_times=False) as stored:
+            # One by one: the tree's own load() leaves out variables that are named like a group.
+            plain = {node.path: _plain(node.to_dataset().load()) for node in stored.subtree}
     except Exception as error:  # damaged HDF5 raises almost anything
         raise SchemaError(f"{path} is no netCDF file, or a damaged one ({error}).") from error
-    plain = {node.path: _plain(node.to_dataset()) for node in tree.subtree}
     tree = xr.DataTree.from_dict(plain)
     check(tree, str(path))
     return tree

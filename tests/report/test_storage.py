@@ -56,6 +56,14 @@ def test_what_was_saved_is_what_is_loaded(made, tmp_path):
     assert loaded._repr_html_() == made._repr_html_()
 
 
+def test_a_number_that_is_named_like_its_probe_is_loaded_too(tmp_path):
+    found = logit_norm({"audio": [9.0, 8.0], "visual": [0.0, 1.0]})
+    report(norm_ratio=found).save(tmp_path / "r.nc")
+    xr.testing.assert_identical(
+        load_report(tmp_path / "r.nc").tree["norm_ratio"].to_dataset(), found
+    )
+
+
 def test_a_loaded_report_can_be_saved_again(made, tmp_path):
     made.save(tmp_path / "a.nc")
     load_report(tmp_path / "a.nc").save(tmp_path / "b.nc")
