@@ -86,12 +86,13 @@ def known(number: float) -> float | None:
 @click.command(help=__doc__)
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--runs", "folder", default="out/av_mnist_recipes", type=click.Path(path_type=Path))
+@click.option("--seeds", default=SEEDS, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(data: Path, folder: Path, threads: int) -> None:
+def main(data: Path, folder: Path, seeds: int, threads: int) -> None:
     """Train what is not done yet, print the table, and write it."""
     torch.set_num_threads(threads)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    found = compared(data, folder, progress=True)
+    found = compared(data, folder, seeds=seeds, progress=True)
     told = found.dataset
     metrics = [name for name in told["metric"].values.tolist() if name != "time_ratio"]
     shown = found.table(metrics=metrics)
