@@ -15,9 +15,10 @@ from ..report.storage import write_tree
 from ..schema import from_json
 from ..shadow import import_recipes
 from ._answers import answers, json_text, saving
-from ._objects import function_from, model_from, split_data_from
-from ._options import FILE, Pair, Written, as_json, the_encoders, the_model, together
+from ._objects import model_from, split_data_from
+from ._options import FILE, Pair, Written, as_json, the_model, together
 from ._settings import settings_of
+from ._training import arguments_of, the_epochs, the_training
 
 if TYPE_CHECKING:
     from recipes import Comparison, Recipe
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     help="A mapping of loaders with 'train', 'test' and, where wanted, 'val', or a function that "
     "returns it; one with an argument gets the seed.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), required=True, help="Passes over the data.")
+@the_epochs
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -56,28 +57,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A setting, as alpha=0.5, for every recipe that has it; once per setting.",
 )
-@click.option(
-    "--optimizer",
-    "optimizer_name",
-    type=Written(),
-    help="A function of parameters that makes the optimizer. Default: that of recipes.apply.",
-)
-@click.option(
-    "--scheduler",
-    "scheduler_name",
-    type=Written(),
-    help="A function of the optimizer that makes a scheduler; it steps after each epoch.",
-)
-@the_encoders
-@click.option("--accumulate", type=click.IntRange(min=1), help="Micro-batches per optimizer step.")
-@click.option("--clip-norm", type=float, help="Largest norm of all gradients together.")
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    help="Stop after so many epochs without a better validation.",
-)
-@click.option("--device", help="Where it runs, as cuda. Default: the accelerator, if there is one.")
-@click.option("--precision", help="fp32, bf16, fp16 or auto, which is the default.")
+@the_training
 @click.option(
     "--folder", type=FILE, help="Keep each finished run here, and go on with those that are not."
 )
@@ -123,11 +103,7 @@ def compare(
     which nothing is chosen by.
     """
     recipes = import_recipes()
-    given = {name: value for name, value in others.items() if value is not None}
-    given["anatomy"] = together("--anatomy", encoders) or None
-    for argument, written in (("optimizer", optimizer_name), ("scheduler", scheduler_name)):
-        if written is not None:
-            given[argument] = function_from(written)
+    given = arguments_of(optimizer_name, scheduler_name, encoders, others)
     compared = _chosen(recipes, rows, together("--set", settings))
     save = saving(out, write_tree)
     found = recipes.compare(

@@ -14,18 +14,17 @@ from ..files import replacing
 from ..report.storage import write_tree
 from ..shadow import import_recipes
 from ._answers import answers, json_text, saving
-from ._objects import function_from, loaders_from, model_from
+from ._objects import loaders_from, model_from
 from ._options import (
     FILE,
     Pair,
-    Written,
     as_json,
     the_data,
-    the_encoders,
     the_model,
     together,
 )
 from ._settings import settings_of
+from ._training import arguments_of, the_epochs, the_training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 )
 @the_model
 @the_data
-@click.option("--epochs", type=click.IntRange(min=1), required=True, help="Passes over the data.")
+@the_epochs
 @click.option(
     "--set",
     "settings",
@@ -51,28 +50,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A setting of the recipes, as alpha=0.5; once per setting.",
 )
-@click.option(
-    "--optimizer",
-    "optimizer_name",
-    type=Written(),
-    help="A function of parameters that makes the optimizer. Default: that of recipes.apply.",
-)
-@click.option(
-    "--scheduler",
-    "scheduler_name",
-    type=Written(),
-    help="A function of the optimizer that makes a scheduler; it steps after each epoch.",
-)
-@the_encoders
-@click.option("--accumulate", type=click.IntRange(min=1), help="Micro-batches per optimizer step.")
-@click.option("--clip-norm", type=float, help="Largest norm of all gradients together.")
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    help="Stop after so many epochs without a better validation.",
-)
-@click.option("--device", help="Where it runs, as cuda. Default: the accelerator, if there is one.")
-@click.option("--precision", help="fp32, bf16, fp16 or auto, which is the default.")
+@the_training
 @click.option("--seed", type=int, help="Of everything random, the making of the model included.")
 @click.option("--checkpoint", type=FILE, help="Folder in which the state is kept after each epoch.")
 @click.option(
@@ -106,16 +84,12 @@ def train(
     """
     recipes = import_recipes()
     texts = together("--set", settings)
-    given = {name: value for name, value in others.items() if value is not None}
-    given |= settings_of([recipes.get(name) for name in names], texts)
-    given["anatomy"] = together("--anatomy", encoders) or None
+    own = settings_of([recipes.get(name) for name in names], texts)
     main = os.environ.get("RANK", "0") == "0"
     save_weights = saving(out if main else None, _write_weights)
     save_history = saving(history if main else None, write_tree)
     with _seeded(others["seed"]):
-        for argument, written in (("optimizer", optimizer_name), ("scheduler", scheduler_name)):
-            if written is not None:
-                given[argument] = function_from(written)
+        given = arguments_of(optimizer_name, scheduler_name, encoders, others) | own
         model = model_from(model_name)
         loader, val_loader = loaders_from(data_name)
         fit = recipes.apply(names, model, loader, val_loader=val_loader, **given)
