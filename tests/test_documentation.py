@@ -26,6 +26,7 @@ RUN_BY = {
     "docs/report.md": "tests/report/test_page_docs.py",
     "docs/figures.md": "tests/figures/test_page.py",
     "docs/models.md": "tests/models/test_page.py",
+    "docs/contributing.md": "tests/test_contributing.py",
 }
 """Pages with tests of their own; all others are followed here."""
 COMMAND = re.compile(r"^(?:\$ )?(?:pip|make|python|torchrun|imbalance-lens) ", re.M)
