@@ -122,12 +122,37 @@ def unpacked(
     return found
 
 
-def bottleneck(tokens: int, width: int) -> nn.Parameter:
-    """Return tokens (tokens, width) that start at small random values.
+class Gathering(nn.Module):
+    """A model whose logits come from the mean of a few tokens that all modalities have a part in.
 
-    They must differ, since all that follows treats them alike: equal ones stay equal.
+    Args:
+        sizes: modality -> values per step of its sequence.
+        classes: number of logits.
+        width: length of a token.
+        bottleneck: number of shared tokens.
+
+    Attributes:
+        bottleneck: (tokens, width), what they start as.
     """
-    checks.whole("tokens", tokens)
-    drawn = nn.Parameter(torch.empty(tokens, width))
-    nn.init.normal_(drawn, std=0.02)
-    return drawn
+
+    def __init__(
+        self, sizes: Mapping[str, int], classes: int, *, width: int, bottleneck: int
+    ) -> None:
+        super().__init__()
+        checks.modalities(sizes)
+        checks.whole("classes", classes)
+        checks.whole("width", width)
+        checks.whole("bottleneck", bottleneck)
+        self.sizes = dict(sizes)
+        # They must differ, since all that follows treats them alike: equal ones stay equal.
+        self.bottleneck = nn.Parameter(torch.empty(bottleneck, width))
+        nn.init.normal_(self.bottleneck, std=0.02)
+        self.head = nn.Linear(width, classes)
+
+    def start(self, batch: int) -> Tensor:
+        """Return the shared tokens (batch, tokens, width) before they have gathered anything."""
+        return self.bottleneck.expand(batch, -1, -1)
+
+    def logits(self, gathered: Tensor) -> Tensor:
+        """Return the logits (batch, classes) of the shared tokens (batch, tokens, width)."""
+        return self.head(gathered.mean(1))

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .. import checks
 from . import _streams as streams
 from ._base import by_modality
 from ._transformer import transformer
 
 
-class BottleneckTransformer(nn.Module):
+class BottleneckTransformer(streams.Gathering):
     """One Transformer per modality; after each layer they share the bottleneck tokens.
 
     Per layer, `[z_m; b_m] = Transformer_m([z_m; b])` and `b = mean over m of b_m` (MBT: Nagrani et
@@ -50,17 +49,12 @@ class BottleneckTransformer(nn.Module):
         bottleneck: int = 12,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        checks.modalities(sizes)
-        checks.whole("classes", classes)
-        self.sizes = dict(sizes)
+        super().__init__(sizes, classes, width=width, bottleneck=bottleneck)
         self.tokens = by_modality((m, streams.Tokens(size, width)) for m, size in sizes.items())
         self.layers = by_modality(
             (m, transformer(width, layers=layers, heads=heads, dropout=dropout).layers)
             for m in sizes
         )
-        self.bottleneck = streams.bottleneck(bottleneck, width)
-        self.head = nn.Linear(width, classes)
 
     def forward(self, **inputs: streams.Sequence) -> Tensor:
         """Return logits (batch, classes).
@@ -70,7 +64,7 @@ class BottleneckTransformer(nn.Module):
                 are no padding.
         """
         _, shared = self._states(inputs)
-        return self.head(shared.mean(1))
+        return self.logits(shared)
 
     def features(self, **inputs: streams.Sequence) -> dict[str, Tensor]:
         """Return each modality's mean token (batch, width); the others have a part in it."""
@@ -89,8 +83,7 @@ class BottleneckTransformer(nn.Module):
             m: nn.functional.pad(~streams.with_class(present), (0, count), value=False)
             for m, (_, present) in given.items()
         }
-        batch = len(next(iter(padding.values())))
-        shared = self.bottleneck.expand(batch, -1, -1)
+        shared = self.start(len(next(iter(padding.values()))))
         for layer in zip(*self.layers.values(), strict=True):
             parts = []
             for m, own in zip(self.sizes, layer, strict=True):

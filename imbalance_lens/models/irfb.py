@@ -118,7 +118,7 @@ class AttentionSum(nn.Module):
         return bottleneck + (shares * row).sum(1, keepdim=True)
 
 
-class IrfbTransformer(nn.Module):
+class IrfbTransformer(streams.Gathering):
     """One Transformer per modality, and after each of their layers a fusion block.
 
     With the recipe `olm` it is OLM-Trans (Zong et al., IJCAI 2024, section 3.1). The modalities'
@@ -159,20 +159,16 @@ class IrfbTransformer(nn.Module):
         aggregate: str = "sum_ffn",
         detach_streams: bool = False,
     ) -> None:
-        super().__init__()
-        checks.modalities(sizes)
-        checks.whole("classes", classes)
-        self.sizes, self.detach_streams = dict(sizes), detach_streams
+        super().__init__(sizes, classes, width=width, bottleneck=bottleneck)
+        self.detach_streams = detach_streams
         self.streams = by_modality(
             (m, streams.Stream(size, width, layers=layers, heads=heads, dropout=dropout))
             for m, size in sizes.items()
         )
-        self.bottleneck = streams.bottleneck(bottleneck, width)
         self.blocks = nn.ModuleList(
             Irfb(list(sizes), width, heads=heads, dropout=dropout, aggregate=aggregate)
             for _ in range(layers)
         )
-        self.head = nn.Linear(width, classes)
 
     def forward(self, **inputs: streams.Sequence) -> Tensor:
         """Return logits (batch, classes).
@@ -184,14 +180,13 @@ class IrfbTransformer(nn.Module):
         given = streams.unpacked(inputs, self.sizes)
         states = {m: stream(*given[m]) for m, stream in self.streams.items()}
         padding = {m: state[-1] for m, state in states.items()}
-        batch = len(next(iter(padding.values())))
-        gathered = self.bottleneck.expand(batch, -1, -1)
+        gathered = self.start(len(next(iter(padding.values()))))
         for number, block in enumerate(self.blocks, 1):  # at 0 is the mean token
             layer = {m: tokens[number] for m, tokens in states.items()}
             if self.detach_streams:
                 layer = {m: tokens.detach() for m, tokens in layer.items()}
             gathered = block(gathered, layer, padding)
-        return self.head(gathered.mean(1))
+        return self.logits(gathered)
 
     def features(self, **inputs: streams.Sequence) -> dict[str, Tensor]:
         """Return each modality's mean token (batch, width), from its own Transformer alone."""

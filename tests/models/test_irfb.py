@@ -286,7 +286,7 @@ def test_misfits_are_explained(kind):
         model(**{**inputs, "text": (inputs["text"], torch.ones(6, 5))})
     with pytest.raises(SettingError, match="Two or more modalities"):
         made(kind, sizes={"audio": 6})
-    with pytest.raises(SettingError, match="tokens must be a whole number above 0"):
+    with pytest.raises(SettingError, match="bottleneck must be a whole number above 0"):
         made(kind, bottleneck=0)
     with pytest.raises(SettingError, match="aggregate='mean' is not known"):
         made(aggregate="mean")
