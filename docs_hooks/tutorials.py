@@ -31,6 +31,8 @@ _COMMENT = re.compile(r"^# ?", re.M)
 _LINK = re.compile(r"\]\((?P<path>out/[^)#\s]+)")
 _CELL_LINE = re.compile(r"^# %%.*$", re.M)
 _NEXT_CELL = "\0"
+# They run side by side on the cores, and are to come out alike wherever the pages are built.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONIOENCODING": "utf-8"}
 _TELL = f"print({_NEXT_CELL!r}, end='', flush=True)"
 
 
@@ -66,8 +68,7 @@ def ran(name: str, script: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-W", "error", name],
             cwd=folder,
-            # One thread each: they run side by side, and sums come out the same everywhere.
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
+            env=os.environ | _ENVIRONMENT,
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -88,7 +89,7 @@ def shown(name: str, script: str, printed: list[str]) -> Iterator[str]:
         elif body:
             yield f"```python\n{body}\n```"
         if output.strip():
-            yield f"````{{ .text .printed }}\n{output.rstrip()}\n````"
+            yield f"````{{ .text .printed .no-copy }}\n{output.rstrip()}\n````"
     yield f"---\n\nThis page is the script [`{name}`]({name}) and what it printed."
 
 

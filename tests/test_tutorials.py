@@ -82,7 +82,7 @@ def test_texts_code_and_what_it_prints_follow_each_other():
     assert first.startswith("```python\nnumber = 6\n")
     assert "    # A comment stays where it is.\n" in first
     assert second == "```python\nprint(twice(number))\n```"
-    assert printed == "````{ .text .printed }\n12\n````"
+    assert printed == "````{ .text .printed .no-copy }\n12\n````"
     assert end == "The end."
     assert "[`small.py`](small.py)" in told
 

@@ -92,8 +92,8 @@ print(report)
 # %% [markdown]
 # ## How to read it
 #
-# - **The first paragraph** is the verdict, with its margin and an interval. It says
-#   *inconclusive* where the interval leaves a doubt or the indicators disagree.
+# - **The first paragraph** is the verdict, with its margin and an interval. It says that it is *not
+#   clear* where the interval leaves a doubt or the indicators disagree.
 # - **The table** has a row per modality. *alone* is the accuracy with only this modality's
 #   features, *without* with all others; *drop* is what leaving it out costs. *linear* is what a
 #   fresh linear classifier gets from the same features: where it is far above *alone*, the encoder
@@ -114,12 +114,20 @@ print(found.to_pandas())
 print(found.attrs["long_name"])
 
 # %% [markdown]
-# The main numbers as a pandas table, and the findings as objects:
+# The main numbers as a pandas table:
 
 # %%
 print(report.to_dataframe()[["alone", "left_out", "drop"]].round(3))
+
+# %% [markdown]
+# And the findings as objects: what each says, the rule, the modality that is meant, and where the
+# number that decided stands in the tree. Here are those that do not say no:
+
+# %%
 for finding in report.findings:
-    print(f"{finding.verdict:13} {finding.rule}")
+    if finding.verdict != "no":
+        which = f"{finding.rule} {finding.modality}"
+        print(f"{finding.verdict:12}  {which:26}  {finding.evidence}")
 
 # %% [markdown]
 # ## Figures
