@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import trange
 
 import imbalance_lens as lens
 
 from .datasets import AVDigits
 from .files import replacing
 from .models import LateFusion
+from .progress import bar
 from .report.words import percent
 
 EPOCHS = 12
@@ -69,7 +69,7 @@ def trained(*modalities: str) -> LateFusion:
         data = AVDigits("train", visual_noise=VISUAL_NOISE)
         loader = DataLoader(data, batch_size=64, shuffle=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
-        for _ in trange(EPOCHS, desc=f"train {'+'.join(modalities)}", unit="epoch", disable=None):
+        for _ in bar(range(EPOCHS), desc=f"train {'+'.join(modalities)}", unit="epoch"):
             for inputs, labels in loader:
                 loss = nn.functional.cross_entropy(model(**inputs), labels)
                 optimizer.zero_grad()

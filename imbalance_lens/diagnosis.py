@@ -24,6 +24,7 @@ from .hooks.wrappers import unwrap
 from .loaders import iterated, loader_kept, pairs
 from .observer import Observer, ProbeChoice, chosen_probes, unasked_probes
 from .passes import show, who_is_who
+from .progress import bar
 
 if TYPE_CHECKING:
     from .report import Report
@@ -66,7 +67,7 @@ def diagnose(
         split: gets (inputs, labels) out of batches of any other kind.
         logits: gets the logits (batch, classes) out of the model's output where that is unclear.
         max_batches: stop after that many batches of a loader.
-        progress: show a bar on stderr. Default: where that is a terminal.
+        progress: show a bar. Default: in a terminal or a notebook.
 
     Returns:
         A report with one dataset per probe, findings in plain sentences, recommendations, and
@@ -130,14 +131,11 @@ def diagnose(
 def _shown(
     loader: Iterable[Any], most: int | None, progress: bool | None, name: str = "diagnose"
 ) -> Iterator[Any]:
-    from tqdm.auto import tqdm
-
     try:
         total = len(loader)  # pyright: ignore[reportArgumentType]
     except (TypeError, NotImplementedError):
         total = None
     if total is not None and most is not None:
         total = min(total, most)
-    disable = None if progress is None else not progress
     batches = itertools.islice(iterated(loader), most)
-    return iter(tqdm(batches, total=total, desc=name, unit="batch", disable=disable))
+    return iter(bar(batches, show=progress, total=total, desc=name, unit="batch"))

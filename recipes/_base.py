@@ -16,43 +16,13 @@ from imbalance_lens import checks
 from imbalance_lens.anatomy import Anatomy
 from imbalance_lens.anatomy.linear_fusion import LinearFusion
 
+from ._card import Card
 from ._heads import UnimodalHeads
 from ._history import Quantity
 
 if TYPE_CHECKING:
     from ._data.batches import TrainingLoader
     from ._training.plan import Plan
-
-
-@dataclass(frozen=True)
-class Card:
-    """Where a recipe comes from and what it does; compulsory.
-
-    Attributes:
-        title: short name, as the paper writes it.
-        paper: authors, venue, year.
-        equations: which of the paper's equations are implemented.
-        events: names of the event methods that act.
-        touches: what of the training is changed, out of `TOUCHES`.
-        needs: what of model and data is needed, in words.
-        defaults: where the default settings come from.
-        deviations: where this differs from the paper or from the authors' code, and why.
-        rests_on: probes that have to answer for what the recipe acts on.
-    """
-
-    title: str
-    paper: str
-    equations: str
-    events: tuple[str, ...]
-    touches: tuple[str, ...]
-    needs: str
-    defaults: str
-    deviations: tuple[str, ...] = ()
-    rests_on: tuple[str, ...] = ()
-
-
-TOUCHES = ("parameters", "inputs", "features", "loss", "encoder gradients", "encoder updates")
-"""What a recipe may change; two that change the same thing clash."""
 
 
 class Want(Enum):

@@ -10,24 +10,14 @@ from ._base import Recipe
 
 def described(name: str, recipe: type[Recipe]) -> str:
     """Return the card and the settings, in lines of at most 80 characters."""
-    card = recipe.card
     settings = [
         f"{field.name}={field.default!r}" for field in dataclasses.fields(recipe) if field.init
     ]
-    rows = {
-        "paper": card.paper,
-        "equations": card.equations,
-        "acts at": ", ".join(card.events) or "no event",
-        "changes": ", ".join(card.touches) or "nothing",
-        "needs": card.needs,
-        "settings": ", ".join(settings),
-        "defaults": card.defaults,
-    }
-    lines = [f"{name}: {card.title}"]
-    lines += [_row(f"{label:<10} ", text) for label, text in rows.items()]
-    for deviation in card.deviations:
-        lines.append(_row("differs    ", deviation))
-    return "\n".join(lines)
+    rows = recipe.card.rows()
+    place = [label for label, _ in rows].index("defaults")
+    rows.insert(place, ("settings", ", ".join(settings)))
+    lines = [_row(f"{label:<10} ", text) for label, text in rows]
+    return "\n".join([f"{name}: {recipe.card.title}", *lines])
 
 
 def _row(label: str, text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..errors import AnatomyError
+from ..notebook import as_table
 from .types import Anatomy
 
 WIDTH = 80
 _INDENT = 14
-_LEFT = 'style="text-align: left; vertical-align: top"'
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -36,13 +35,7 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        lines = []
-        for title, rows in self.sections:
-            lines.append(f"<tr><th colspan=2 {_LEFT}>{html.escape(title)}</th></tr>")
-            for label, text in rows:
-                cells = (f"<td {_LEFT}>{html.escape(cell)}</td>" for cell in (label, text))
-                lines.append(f"<tr>{''.join(cells)}</tr>")
-        return f"<table>{''.join(lines)}</table>"
+        return as_table(*self.sections, words=True)
 
 
 def explain(anatomy: Anatomy, model: nn.Module | None = None) -> Explanation:

@@ -11,6 +11,7 @@ from torch import nn
 from .. import checks
 from ..errors import AnatomyError, SettingError
 from ..hooks.wrappers import unwrap
+from ..notebook import as_table
 from ..schema import JOINT
 
 
@@ -111,6 +112,16 @@ class Anatomy:
                 if parameter not in held_elsewhere and parameter not in seen:
                     seen.add(parameter)
                     yield parameter
+
+    def _repr_html_(self) -> str:
+        parts = [*self.encoders.items(), *(("fusion", path) for path in self.fusion)]
+        rows = [(part, path, self.evidence.get(path, "given")) for part, path in parts]
+        if self.head is None:
+            rows.append(("head", "none", ""))
+        else:
+            rows.append(("head", self.head, self.evidence.get(self.head, "given")))
+        header = ("part", "module", "how that is known")
+        return as_table(("", rows), title="Anatomy", header=header, words=True)
 
     def owner(self, path: str) -> str:
         """Return the modality whose part holds the module at `path`, or "" for none."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..notebook import STYLE
 from .drawings import drawings
 from .evidence import evidence
 from .outline import Outline
@@ -22,7 +23,7 @@ LARGEST = 1_000_000
 
 def as_html(outline: Outline) -> str:
     """Return the whole report as a fragment; every name, path and message in it is escaped."""
-    return _templates().get_template("report.html").render(outline=outline)
+    return _templates().get_template("report.html").render(outline=outline, style=STYLE)
 
 
 def as_page(outline: Outline, tree: xr.DataTree, figures: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from imbalance_lens import checks
 from imbalance_lens.errors import ImbalanceLensError, SettingError, TrainingError
+from imbalance_lens.progress import bar
 from imbalance_lens.registry import unknown
 
 from .._training.plan import device_for
@@ -71,7 +72,7 @@ def compare(
         folder: where each finished run is kept; the same call made again goes on with the next.
         flops: count the operations too, in one further training of each recipe, at the first
             seed.
-        progress: show a bar on stderr, a run at a time. Default: where that is a terminal.
+        progress: show a bar, a run at a time. Default: in a terminal or a notebook.
         training: further arguments of `recipes.apply`, the same for all: anatomy, optimizer,
             scheduler, schedule_by, loss, readout, split, logits, device, precision, accumulate,
             clip_norm, channels_last, compile, patience, keep.
@@ -93,8 +94,6 @@ def compare(
         >>> found.dataset["value"].dims
         ('recipe', 'seed', 'metric')
     """
-    from tqdm.auto import tqdm
-
     choices = choices_of(compared)
     chosen_seeds = _seeds(seeds)
     checks.whole("epochs", epochs)
@@ -110,9 +109,8 @@ def compare(
     rows: dict[tuple[str, int], Finished] = {}
     counted: dict[str, float] = {}
     by_seed: dict[str, Any] = {}
-    shown = None if progress is None else not progress
-    bar = tqdm(total=len(choices) * (len(chosen_seeds) + flops), desc="compare", disable=shown)
-    with bar:
+    total = len(choices) * (len(chosen_seeds) + flops)
+    with bar(show=progress, total=total, desc="compare") as shown:
         for seed in chosen_seeds:
             data = bench.data(seed)
             own = {
@@ -123,17 +121,17 @@ def compare(
             protocol = {**common, "seed": seed, **own}
             # Operations first: what is slow in a process only once is then not timed.
             for choice in choices if flops and seed == chosen_seeds[0] else ():
-                bar.set_postfix_str(f"operations of {choice.label}")
+                shown.set_postfix_str(f"operations of {choice.label}")
                 name = (choice.described(), f"flops-seed{seed}", protocol)
                 found = _once(files, name, partial(bench.flops, choice, seed, data))
                 counted[choice.label] = _operations(found)
-                bar.update()
+                shown.update()
             for choice in choices:
-                bar.set_postfix_str(f"{choice.label}, seed {seed}")
+                shown.set_postfix_str(f"{choice.label}, seed {seed}")
                 name = (choice.described(), f"seed{seed}", protocol)
                 found = _once(files, name, partial(bench.measure, choice, seed, data))
                 rows[choice.label, seed] = _finished(found)
-                bar.update()
+                shown.update()
     if not any(run.modalities for run in rows.values()):
         reason = next(run.failure for run in rows.values())
         raise TrainingError(f"No run of the comparison has finished. The first one says: {reason}")

@@ -13,7 +13,7 @@ from imbalance_lens.registry import unknown
 
 from .choices import Choice
 from .scores import ratio_name, score_names
-from .table import FORMATS, Cell, written
+from .table import FORMATS, NOTEBOOK, Cell, written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,12 +96,18 @@ class Comparison:
         for name in names:
             if name not in known:
                 raise unknown("metric", name, known)
+        return self._written(form, names)
+
+    def _written(self, form: str, names: Iterable[str]) -> str:
         labels = [str(label) for label in self.dataset["recipe"].values]
         columns = {name: self._column(name, labels) for name in names}
         return written(form, labels, columns, self._footnotes())
 
     def __repr__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        return self._written(NOTEBOOK, map(str, self.dataset["metric"].values))
 
     def _column(self, metric: str, labels: list[str]) -> list[Cell]:
         values = self.dataset["value"].sel(metric=metric)

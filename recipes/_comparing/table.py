@@ -8,7 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from imbalance_lens.notebook import as_table, bold
+
 FORMATS = ("text", "csv", "latex")
+NOTEBOOK = "html"
 WIDTH = 100
 """Of a table in text; further columns go below."""
 
@@ -48,11 +51,13 @@ Columns = Mapping[str, Sequence[Cell]]
 
 
 def written(form: str, labels: Sequence[str], columns: Columns, footnotes: Sequence[str]) -> str:
-    """Return the table in one of the forms; CSV has no footnotes."""
+    """Return the table in one of the forms, or for notebooks; CSV has no footnotes."""
     if form == "csv":
         return _csv(labels, columns)
     if form == "latex":
         return _latex(labels, columns, footnotes)
+    if form == NOTEBOOK:
+        return _html(labels, columns, footnotes)
     return _text(labels, columns, footnotes)
 
 
@@ -102,6 +107,15 @@ def _latex(labels: Sequence[str], columns: Columns, footnotes: Sequence[str]) ->
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *comments])
 
 
+def _html(labels: Sequence[str], columns: Columns, footnotes: Sequence[str]) -> str:
+    rows = [
+        [label, *(_marked(cells[place]) for cells in columns.values())]
+        for place, label in enumerate(labels)
+    ]
+    header = ["", *(_head(name, cells) for name, cells in columns.items())]
+    return as_table(("", rows), header=header, notes=footnotes)
+
+
 def _head(name: str, cells: Sequence[Cell]) -> str:
     told = _HEADS.get(name, name.replace("linear_probe", "probe"))
     return f"{told} %" if any(cell.percent for cell in cells) else told
@@ -113,6 +127,11 @@ def _plain(cell: Cell) -> str:
     shown = " ± ".join(_rounded(cell))
     shown = f"**{shown}**" if cell.best else shown
     return f"{shown} *" if cell.significant else shown
+
+
+def _marked(cell: Cell) -> object:
+    shown = _plain(cell._replace(best=False))
+    return bold(shown) if cell.best else shown
 
 
 def _math(cell: Cell) -> str:

@@ -110,7 +110,7 @@ def estimate_weights(
         folder: where finished heads are kept; an estimate that is begun anew from the same state
             goes on with the first unfinished one.
         seed: of everything random in it.
-        progress: show a bar on stderr. Default: where that is a terminal.
+        progress: show a bar. Default: in a terminal or a notebook.
 
     Returns:
         The weights, and the losses, accuracies, G, O and OGR of each head.

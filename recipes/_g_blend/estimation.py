@@ -24,6 +24,7 @@ from imbalance_lens.hooks.frozen import frozen
 from imbalance_lens.loaders import generators, loader_kept, pairs
 from imbalance_lens.observation import Observation
 from imbalance_lens.probes.ogr import Ogr
+from imbalance_lens.progress import bar
 from imbalance_lens.schema import JOINT
 from imbalance_lens.trees import map_tensors
 
@@ -72,7 +73,7 @@ class Estimation:
         seed: of the random state.
         each_epoch: measure after every epoch, not only after the last.
         file: where finished heads are kept, if anywhere.
-        progress: show a bar on stderr. None: where that is a terminal.
+        progress: show a bar. None: in a terminal or a notebook.
     """
 
     def __init__(
@@ -209,14 +210,12 @@ class Estimation:
         return labels.to(logits.device, non_blocking=True)
 
     def _shown(self, batches: Iterator[Any], what: str, number: int) -> Iterator[Any]:
-        from tqdm.auto import tqdm
-
-        yield from tqdm(
+        yield from bar(
             batches,
+            show=self._progress,
             desc=f"{what}, epoch {number}/{self._epochs}",
             unit="batch",
             total=self._examples.training.batches,
-            disable=None if self._progress is None else not self._progress,
             leave=False,
         )
 

@@ -134,7 +134,7 @@ def apply(
             the newest; False: begin anew.
         seed: of everything random in the training; the random state of the process is as before
             afterwards. Default: the process's own.
-        progress: show a bar on stderr. Default: where that is a terminal.
+        progress: show a bar. Default: in a terminal or a notebook.
         settings: of the recipes.
 
     Returns:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imbalance_lens.errors import CheckpointError
 from imbalance_lens.lens import Lens
+from imbalance_lens.progress import bar
 
 from .._data.batches import TrainingLoader
 from .._distributed import is_main, world_size
@@ -42,7 +43,7 @@ class Books:
         resume_from: False, True or "previous".
         patience: epochs without a better validation before the training stops; None: never.
         keep_best: whether the model ends with the weights of its best epoch.
-        show_progress: None: where stderr is a terminal.
+        show_progress: None: in a terminal and in a notebook.
         batches_done: micro-batches of the running epoch that are done.
         best_epoch: by validation accuracy, or loss where there are no classes, of those epochs
             in which the joint logits are trained; None: there was none so far.
@@ -122,20 +123,17 @@ class Books:
 
     def batches(self, epoch: int) -> Iterator[tuple[Any, Tensor, Tensor | None]]:
         """Yield inputs, labels and numbers of what is left of an epoch, behind a bar."""
-        from tqdm.auto import tqdm
-
         batches = self.loader.numbered_epoch(epoch, skip=self.batches_done)
         if self._after_skip is not None:
             set_random_states(self._after_skip)
             self._after_skip = None
-        shown = None if self.show_progress is None else not self.show_progress
-        yield from tqdm(
+        yield from bar(
             batches,
+            show=self.show_progress if is_main() else False,
             desc=f"epoch {epoch + 1}/{self.plan.epochs}",
             unit="batch",
             initial=self.batches_done,
             total=self.loader.batches,
-            disable=shown if is_main() else True,
         )
 
     def see(self, labels: Tensor) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
+
+from imbalance_lens.notebook import as_table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,27 +41,40 @@ class Fit:
 
     def summary(self) -> str:
         """Return what came out, in a few lines of text."""
-        epochs, steps = self.history.sizes["epoch"], self.history.sizes["step"]
-        lines = [f"{' + '.join(self.recipes)}: {epochs} epochs, {steps} steps"]
-        if epochs == 0:
-            return lines[0]
-        at = epochs - 1 if self.best_epoch is None else self.best_epoch
-        which = "last epoch" if self.best_epoch is None else f"best epoch, {at + 1}"
-        lines[0] += f" ({which}):" if "val_loss" in self.history else ""
-        told = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
-        for name, words in told.items():
-            if name in self.history:
-                lines.append(f"  {words:<34}{float(self.history[name][at]):8.3f}")
-        if "val_modality_accuracy" in self.history:
-            for name in self.history["modality"].values:
-                own = float(self.history["val_modality_accuracy"].sel(modality=name)[at])
-                lines.append(f"  {'accuracy of ' + str(name) + ' alone':<34}{own:8.3f}")
-        if "step_ratio" in self.history:
-            quarter = self.history["step_ratio"][-max(1, steps // 4) :].mean("step")
-            for name in self.history["modality"].values:
-                ratio = float(quarter.sel(modality=name))
-                lines.append(f"  {'ratio of ' + str(name) + ', last quarter':<34}{ratio:8.3f}")
-        return "\n".join(lines)
+        rows = [f"  {told:<34}{number:8.3f}" for told, number in self._numbers()]
+        judged = bool(rows) and "val_loss" in self.history
+        return "\n".join([self._title + ":" * judged, *rows])
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def _repr_html_(self) -> str:
+        rows = [(told, f"{number:.3f}") for told, number in self._numbers()]
+        return as_table(("", rows), title=self._title)
+
+    @property
+    def _title(self) -> str:
+        epochs, steps = self.history.sizes["epoch"], self.history.sizes["step"]
+        title = f"{' + '.join(self.recipes)}: {epochs} epochs, {steps} steps"
+        if not epochs or "val_loss" not in self.history:
+            return title
+        which = "last epoch" if self.best_epoch is None else f"best epoch, {self.best_epoch + 1}"
+        return f"{title} ({which})"
+
+    def _numbers(self) -> Iterator[tuple[str, float]]:
+        epochs, steps = self.history.sizes["epoch"], self.history.sizes["step"]
+        if epochs == 0:
+            return
+        at = epochs - 1 if self.best_epoch is None else self.best_epoch
+        told = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
+        for name, words in told.items():
+            if name in self.history:
+                yield words, float(self.history[name][at])
+        if "val_modality_accuracy" in self.history:
+            for name in self.history["modality"].values:
+                own = self.history["val_modality_accuracy"].sel(modality=name)
+                yield f"accuracy of {name} alone", float(own[at])
+        if "step_ratio" in self.history:
+            quarter = self.history["step_ratio"][-max(1, steps // 4) :].mean("step")
+            for name in self.history["modality"].values:
+                yield f"ratio of {name}, last quarter", float(quarter.sel(modality=name))
