@@ -8,6 +8,7 @@ from .encoders import Mlp, ResNet18, SmallCnn, Transformer
 from .gates import FilmFusion, GatedFusion, GatedUnitFusion
 from .irfb import Irfb, IrfbTransformer
 from .late import LateFusion
+from .mmtm import Mmtm, MmtmNet
 from .products import BilinearFusion, LowRankFusion
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "LowRankFusion",
     "Mlp",
     "MlpFusion",
+    "Mmtm",
+    "MmtmNet",
     "ResNet18",
     "SmallCnn",
     "SumFusion",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -88,3 +88,13 @@ def by_modality(
                 "Give another name."
             ) from None
     return children
+
+
+def all_given(inputs: Mapping[str, object], modalities: Iterable[str]) -> None:
+    """Complain unless there is an input for each modality; others are not looked at."""
+    missing = [name for name in modalities if name not in inputs]
+    if missing:
+        raise SettingError(
+            f"The model needs an input for {', '.join(map(repr, missing))}; got "
+            f"{', '.join(map(repr, inputs)) or 'none'}. Call model(**inputs by modality)."
+        )

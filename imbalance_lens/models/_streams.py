@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
-from ..errors import SettingError
+from ._base import all_given
 from ._transformer import transformer
 from .encoders import positions
 
@@ -98,12 +98,7 @@ def unpacked(
     Raises:
         SettingError: a modality is missing, or shapes do not fit.
     """
-    missing = [name for name in sizes if name not in inputs]
-    if missing:
-        raise SettingError(
-            f"The model needs an input for {', '.join(map(repr, missing))}; got "
-            f"{', '.join(map(repr, inputs)) or 'none'}. Call model(**inputs by modality)."
-        )
+    all_given(inputs, sizes)
     found = {}
     for name, size in sizes.items():
         given = inputs[name]

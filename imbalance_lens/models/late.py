@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..errors import SettingError
-from ._base import Fusion, by_modality
+from ._base import Fusion, all_given, by_modality
 from .additive import ConcatFusion
 from .encoders import SmallCnn
 
@@ -64,12 +64,7 @@ class LateFusion(nn.Module):
 
     def forward(self, **inputs: Tensor) -> Tensor:
         """Return logits (batch, classes) from one input per modality; others are not looked at."""
-        missing = [name for name in self.encoders if name not in inputs]
-        if missing:
-            raise SettingError(
-                f"The model needs an input for {', '.join(map(repr, missing))}; got "
-                f"{', '.join(map(repr, inputs)) or 'none'}. Call model(**inputs by modality)."
-            )
+        all_given(inputs, self.encoders)
         return self.fusion({name: net(inputs[name]) for name, net in self.encoders.items()})
 
 
