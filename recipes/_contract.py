@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ._attach import attach
 from ._base import Recipe
 from ._registry import get
+from ._tasks import default_loss
 from ._training.apply import apply
 from ._training.fit import Fit
 from ._treatment import Treatment
@@ -111,12 +112,13 @@ class Contract:
         """Break a training off in its middle, look for what is left, and go on."""
         calls = 0
 
+        @wraps(default_loss)  # a checkpoint knows its training by the name of the loss, too
         def breaking(logits: Tensor, labels: Tensor) -> Tensor:
             nonlocal calls
             calls += 1
             if calls == at:
                 raise _StoppedError
-            return nn.functional.cross_entropy(logits, labels)
+            return default_loss(logits, labels)
 
         model, loader = self.trial()
         at = self._losses() * 2 // 3
