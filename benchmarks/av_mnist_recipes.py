@@ -6,9 +6,9 @@ Needs the extra `audio` and the data (see `imbalance_lens.datasets.AVMNIST`)::
 
 Two small convolutional encoders with BatchNorm and a linear layer on both, 1,200 pairs to train on,
 300 for the best epoch and for recipes that learn from held-out data, and 300 for the test. Seeds
-change the first weights, the order, and which of the 2,700 pairs are trained on and held out. Each finished run is kept in
-`--runs`; what is interrupted goes on with the next. Wall times are not reported: runs of an hour
-meet other work on the machine.
+change the first weights, the order, and which of the 2,700 pairs are trained on and held out. Each
+finished run is kept in `--runs`; what is interrupted goes on with the next. Wall times are not
+reported: runs of an hour meet other work on the machine.
 """
 
 from __future__ import annotations
