@@ -15,17 +15,18 @@ ROOM = 400_000
 
 
 def drawn(tree: xr.DataTree) -> dict[str, str]:
-    """Return the figures of a report by what they show, without those too large for a page.
+    """Return the figures of a report by what they show, the main ones first.
 
-    The smallest are taken first, so that most find room; one with a mark for each of hundreds of
-    classes may not.
+    Where there is no room for all, the smallest are taken, so that most find some; one with a
+    mark for each of hundreds of classes may not.
     """
     from ..figures import FIGURES
     from ..figures._tree import datasets
+    from ..figures.overview import PANELS
 
     parts = dict(datasets(tree))
     found = {}
-    for figure in map(FIGURES.get, FIGURES.names()):
+    for figure in map(FIGURES.get, dict.fromkeys([*dict(PANELS), *FIGURES.names()])):
         ds = next((ds for ds in parts.values() if figure.fits(ds)), None)
         if ds is not None:
             found[_title(figure.plot)] = _svg(figure.plot(ds))

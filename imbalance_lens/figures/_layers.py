@@ -68,6 +68,12 @@ def _short(names: list[str]) -> list[str]:
     plain = [name.partition(_BEHIND)[0] for name in names] if len(functions) == 1 else names
     levels = zip(*(name.split(".")[:-1] for name in plain), strict=False)
     shared = len(list(takewhile(lambda level: len(plain) > len(set(level)) == 1, levels)))
-    bare = [".".join(name.split(".")[shared:]) for name in plain]
+    if any(_after(name, shared).isdecimal() for name in plain):
+        shared = max(0, shared - 1)  # a number says nothing without what it is a part of
+    bare = [_after(name, shared) for name in plain]
     cut = [name if len(name) <= _MOST else f"...{name[3 - _MOST :]}" for name in bare]
     return cut if len(set(cut)) == len(cut) else bare
+
+
+def _after(path: str, levels: int) -> str:
+    return ".".join(path.split(".")[levels:])

@@ -14,7 +14,7 @@ from ._tree import datasets
 if TYPE_CHECKING:
     import xarray as xr
 
-_PANELS = (
+PANELS = (
     ("zero_out", "Each modality alone, and left out"),
     ("shapley", "Contributions"),
     ("linear_probe", "What the encoders know"),
@@ -24,6 +24,7 @@ _PANELS = (
     ("abnormal_batchnorm", "Abnormal BatchNorm channels"),
     ("dead_features", "Dead channels"),
 )
+"""The main figures, with their titles, the most telling first."""
 _COLUMNS, _ROW = 2, 2.8
 
 
@@ -43,7 +44,7 @@ def plot_overview(tree: xr.DataTree) -> Figure:
 
     parts = dict(datasets(tree))
     panels = []
-    for name, title in _PANELS:
+    for name, title in PANELS:
         figure = FIGURES.get(name)
         source = next((ds for ds in parts.values() if figure.fits(ds)), None)
         if source is not None:

@@ -65,6 +65,13 @@ def test_a_layer_is_named_by_what_tells_it_from_the_others_of_its_modality(deep)
     assert told == ["0.1", "1.1", "0.1", "1.1"]
 
 
+def test_no_layer_is_named_by_a_number_alone(deep):
+    ds = deep["dead_features"].to_dataset().isel(layer=[0, 1])
+    ds = ds.assign_coords(layer=["encoders.audio.1 > relu", "encoders.audio.5 > relu"])
+    told = [label.get_text() for label in plot_dead_features(ds).get_xticklabels()]
+    assert told == ["audio.1", "audio.5"]
+
+
 def test_layers_that_differ_only_in_front_keep_their_names(deep):
     ds = deep["dead_features"].to_dataset().isel(layer=[0, 1])
     names = [f"{start}.the_same_long_ending_of_both" for start in ("one", "two")]

@@ -31,7 +31,9 @@ def test_findings_come_first_then_numbers_then_what_is_missing_then_how(html):
         "Not measured",
         "How it was measured",
     ]
-    assert page.of("h1") == [full_report().findings[0].sentence]
+    verdict, reasons = full_report().findings[0].sentence.split(": ", 1)
+    assert page.of("h1") == [f"{verdict}."]
+    assert reasons[1:] in "".join(page.of("p"))
     said = " ".join(page.of("li"))
     assert "ogr: it needs a validation loader" in said
     assert "torch 2.11.0" in said
