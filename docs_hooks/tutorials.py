@@ -26,10 +26,11 @@ from mkdocs.structure.files import File, Files
 SCRIPTS = Path(__file__).parents[1] / "examples" / "tutorials"
 SECTION = "tutorials"
 
-_CELL = re.compile(r"^# %%(?P<text> \[markdown\])?\n(?P<body>.*?)(?=^# %%|\Z)", re.M | re.S)
+_MARK = r"^# %%( \[markdown\])?$"
+_CELL = re.compile(rf"{_MARK}(?P<body>.*?)(?={_MARK}|\Z)", re.M | re.S)
 _COMMENT = re.compile(r"^# ?", re.M)
 _LINK = re.compile(r"\]\((?P<path>out/[^)#\s]+)")
-_CELL_LINE = re.compile(r"^# %%.*$", re.M)
+_CELL_LINE = re.compile(_MARK, re.M)
 _NEXT_CELL = "\0"
 # They run side by side on the cores, and are to come out alike wherever the pages are built.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONIOENCODING": "utf-8"}
@@ -49,8 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pages = list(pool.map(lambda script: ran(script.name, script.read_text()), scripts))
     for script, page in zip(scripts, pages, strict=True):
-        contents = {f"{script.stem}.md": page.markdown, script.name: script.read_text()}
-        for path, content in (contents | page.files).items():
+        texts = {f"{script.stem}.md": page.markdown, script.name: script.read_text()}
+        for path, content in (*texts.items(), *page.files.items()):
             files.append(File.generated(config, f"{SECTION}/{path}", content=content))
     return files
 
@@ -84,7 +85,7 @@ def shown(name: str, script: str, printed: list[str]) -> Iterator[str]:
     """Yield the parts of the page: texts, code, and what it printed."""
     for cell, output in zip(_CELL.finditer(script), printed, strict=True):
         body = cell["body"].strip("\n")
-        if cell["text"]:
+        if cell[1]:
             yield _COMMENT.sub("", body)
         elif body:
             yield f"```python\n{body}\n```"
