@@ -1,5 +1,6 @@
 """Every recipe keeps what recipes promise, and the check says so when one does not."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import recipes
 from imbalance_lens.testing import assert_recipe_contract
 from recipes import _registry
 
+from .gated import batches_of, net
 from .trainings import AudioVisual, loader_of
 
 NEUTRAL: dict[str, dict[str, Any]] = {
@@ -25,6 +27,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "rates": {"audio": 0.5, "visual": 2.0},
     },
     "fust": {"masking": "none", "unimodal_epochs": 1},
+    "greedy": {"neutral": {"alpha": math.inf}, "alpha": 0.0, "window": 2, "warmup": 0},
 }
 """Settings with which a recipe changes nothing, and what it then is; others have none. Settings of
 one whose defaults need the bundled loop."""
@@ -37,14 +40,17 @@ def normalized() -> tuple[AudioVisual, list]:
     return AudioVisual(norm=True), batches
 
 
+TRIALS = {"abri": normalized, "greedy": lambda: (net(), batches_of())}
+"""Models for recipes that not every model will do for."""
+
+
 NEED_MORE = ("g_blend", "olm")
 """Recipes that need more data than a training loader; they have tests of their own."""
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.names() if name not in NEED_MORE])
 def test_every_recipe_keeps_its_contract(name: str) -> None:
-    trial = normalized if name == "abri" else None
-    assert_recipe_contract(name, trial=trial, **NEUTRAL.get(name, {}))
+    assert_recipe_contract(name, trial=TRIALS.get(name), **NEUTRAL.get(name, {}))
 
 
 @pytest.mark.parametrize(

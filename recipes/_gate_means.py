@@ -1,0 +1,82 @@
+"""What the gates of a model let through on average, and gates that are held at that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from imbalance_lens.hooks.answers import last_word
+from imbalance_lens.models import Mmtm
+
+from ._distributed import sum_over_ranks
+
+
+class GateMeans:
+    """Follows the gates of a model in training, and can hold those of a modality at their mean.
+
+    A held gate is a constant: nothing of the example, and no gradient, passes through it.
+
+    Args:
+        transfers: the modules whose gates are meant.
+        modalities: names, in the order of `held`.
+        active: says whether the training is to be followed now; else gates are as they are.
+
+    Attributes:
+        totals: (entries,) for each gate the sums over the examples so far, and their number.
+        held: (modalities,) bool, whose gates are held.
+    """
+
+    def __init__(
+        self, transfers: Sequence[Mmtm], modalities: Sequence[str], active: Callable[[], bool]
+    ) -> None:
+        of_modality = {name: place for place, name in enumerate(modalities)}
+        self._gates: list[tuple[nn.Module, int]] = []
+        self._sizes: list[int] = []
+        for transfer in transfers:
+            for name, size in transfer.sizes.items():
+                self._gates.append((transfer.gates[name], of_modality[name]))
+                self._sizes.append(size + 1)
+        self._active = active
+        weight = next(transfers[0].parameters())
+        self.totals = weight.new_zeros(sum(self._sizes), dtype=torch.float64)
+        self.held = weight.new_zeros(len(of_modality), dtype=torch.bool)
+        self._fresh: dict[int, Tensor] = {}
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Follow the gates inside the block."""
+        with ExitStack() as stack:
+            for number, (gate, _) in enumerate(self._gates):
+                stack.enter_context(last_word(gate, partial(self._answer, number)))
+            yield
+
+    def taken(self) -> Tensor:
+        """Return the totals with what was seen since the last call, on all ranks."""
+        rows = self.totals.split(self._sizes)
+        fresh = [self._fresh.get(n, torch.zeros_like(row)) for n, row in enumerate(rows)]
+        self._fresh = {}
+        return self.totals + sum_over_ranks(torch.cat([row.to(self.totals) for row in fresh]))
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return what is known of the gates."""
+        return {"totals": self.totals, "held": self.held}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave, from whatever device."""
+        self.totals = state["totals"].to(self.totals)
+        self.held = state["held"].to(self.held)
+
+    def _answer(self, number: int, gates: Tensor) -> Tensor | None:
+        gate, place = self._gates[number]
+        if not (gate.training and torch.is_grad_enabled() and self._active()):
+            return None
+        values = gates.detach().double()
+        row = torch.cat([values.sum(0), values.new_full((1,), len(values))])
+        self._fresh[number] = self._fresh[number] + row if number in self._fresh else row
+        *sums, examples = self.totals.split(self._sizes)[number].split([values.shape[1], 1])
+        mean = (sums[0] / examples).to(gates)
+        return torch.where(self.held[place].to(gates.device), mean, gates)
