@@ -54,9 +54,9 @@ loaders = {
 
 # %% [markdown]
 # A comparison takes names, lists of recipes that go together, and pairs of one of these and its
-# settings. Here it is all that there are for late fusion, with their defaults, and one pair; `greedy`
-# is for networks that gate each other. `mslr`, which gives each encoder a learning rate of its own,
-# is told by which factors: by default, by none.
+# settings. Here it is all that there are for late fusion, with their defaults, and one pair;
+# `greedy` is for networks that gate each other. `mslr`, which gives each encoder a learning rate of
+# its own, is told by which factors: by default, by none.
 
 # %%
 compared = {name: name for name in recipes.names() if name != "greedy"}
