@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader
 import imbalance_lens as lens
 
 from .datasets import AVDigits
+from .figures import plot_overview, save
 from .files import replacing
 from .models import LateFusion
 from .progress import bar
 from .report.words import percent
 
 EPOCHS = 12
+PICTURE = "figure.svg"
 VISUAL_NOISE = 0.5
 """On the images; the sounds are clean, and still it is the images that the model leans on."""
 
@@ -31,7 +33,7 @@ def run(out: Path, *, say: Callable[[str], object] = print) -> lens.Report:
     """Train a small model, diagnose its checkpoint, and save what was found.
 
     Args:
-        out: folder for `checkpoint.pt` and `report.nc`; it is made if it is not there.
+        out: folder for `checkpoint.pt`, `report.nc` and `figure.svg`; made if it is not there.
         say: takes what there is to read, piece by piece.
 
     Returns:
@@ -58,8 +60,14 @@ def run(out: Path, *, say: Callable[[str], object] = print) -> lens.Report:
     without_visual = accuracy(trained("audio"), test)
     say(f"\nIs audio just harder? Inside the model it gets {percent(inside)} right on its own.")
     say(f"Trained without visual, the same encoder gets {percent(without_visual)}.")
-    say(f"\nIn {out}: checkpoint.pt, the weights, and report.nc, the report.")
+    picture(report.compared_with({"audio": without_visual}), out / PICTURE)
+    say(f"\nIn {out}: checkpoint.pt, the weights, report.nc, the report, and {PICTURE}.")
     return report
+
+
+def picture(report: lens.Report, path: Path) -> None:
+    """Draw what each modality does in the model, and what its encoder could do."""
+    save(plot_overview(report.tree, panels=["zero_out", "linear_probe"]), path)
 
 
 def trained(*modalities: str) -> LateFusion:

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from imbalance_lens.cli import main
 from imbalance_lens.models import LateFusion
 from imbalance_lens.report import Verdict
 
-from .documents import blocks, reads_like
+from .documents import REPOSITORY, blocks, reads_like
 
 
 class Shown(NamedTuple):
@@ -31,6 +32,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     start = time.process_time()
     report = demo.run(out, say=said.append)
     return Shown(report, "\n".join(said), out, time.process_time() - start)
+
+
+def parts_of(svg: Path) -> dict[str, int]:
+    """How many axes and legends a figure of matplotlib has."""
+    names = [one.get("id", "").partition("_")[0] for one in ElementTree.parse(svg).iter()]
+    return {part: names.count(part) for part in ("axes", "legend", "subfigure")}
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def test_one_modality_dominates_and_the_report_says_which(shown: Shown):
 
 @pytest.mark.slow
 def test_the_other_modality_could_have_done_better(shown: Shown):
-    audio = float(shown.report.tree["zero_out"]["alone"].sel(modality="audio"))
+    audio = shown.report.tree["zero_out"]["alone"].sel(modality="audio").item()
     assert f"Inside the model it gets {100 * audio:.1f} % right on its own." in shown.text
     alone = float(shown.text.split("the same encoder gets ")[1].split(" %")[0]) / 100
     assert alone > audio + 0.2
@@ -68,8 +75,9 @@ def test_who_is_who_is_found_without_a_hint(shown: Shown):
 
 
 @pytest.mark.slow
-def test_both_files_can_be_read(shown: Shown):
-    assert {path.name for path in shown.out.iterdir()} == {"checkpoint.pt", "report.nc"}
+def test_all_files_can_be_read(shown: Shown):
+    names = {path.name for path in shown.out.iterdir()}
+    assert names == {"checkpoint.pt", "report.nc", "figure.svg"}
     loaded = load_report(shown.out / "report.nc")
     xr.testing.assert_identical(loaded.tree, shown.report.tree)
     weights = load_weights(shown.out / "checkpoint.pt")
@@ -80,6 +88,14 @@ def test_both_files_can_be_read(shown: Shown):
 def test_the_readme_shows_what_it_prints(shown: Shown):
     (block,) = (b for b in blocks("README.md") if b.noted("printed by") == "imbalance-lens demo")
     assert reads_like(shown.text.replace(str(shown.out), "out/demo"), block.text)
+
+
+def test_the_readme_shows_the_figure_that_it_draws(short: None, tmp_path: Path):
+    demo.run(tmp_path, say=lambda _: None)
+    drawn, kept = tmp_path / demo.PICTURE, REPOSITORY / "docs/images/demo.svg"
+    assert f"]({kept.relative_to(REPOSITORY)})" in (REPOSITORY / "README.md").read_text()
+    assert kept.stat().st_size < 150_000
+    assert parts_of(drawn) == parts_of(kept) == {"axes": 2, "legend": 2, "subfigure": 2}
 
 
 @pytest.mark.slow

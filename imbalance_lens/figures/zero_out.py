@@ -56,7 +56,7 @@ def plot_zero_out(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         level(ax, float(ds[_SET].sel(coalition=everyone)), "all", joint=True)
         level(ax, float(ds["majority"]), "most frequent label")
         name_ticks(ax, names)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.03 * ax.get_ylim()[1])
         ax.set_ylabel(words(ds[_SET]))
         legend(ax)
         say_if_unknown(ax, ds[_SET])

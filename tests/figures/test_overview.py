@@ -1,7 +1,7 @@
 import pytest
 import xarray as xr
 
-from imbalance_lens.errors import SchemaError
+from imbalance_lens.errors import SchemaError, UnknownNameError
 from imbalance_lens.figures import plot_overview, save
 from imbalance_lens.report import Report
 
@@ -35,3 +35,14 @@ def test_what_was_not_measured_leaves_no_hole():
 def test_a_tree_without_numbers_is_refused():
     with pytest.raises(SchemaError, match="Nothing in the tree can be drawn; it holds nothing"):
         plot_overview(xr.DataTree())
+
+
+def test_chosen_panels_are_drawn_in_their_order():
+    page = plot_overview(report(FEW).tree, panels=["linear_probe", "zero_out"])
+    titles = [part.get_suptitle() for part in page.subfigs]
+    assert titles == ["What the encoders know", "Each modality alone, and left out"]
+
+
+def test_an_unknown_panel_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"No panel named 'zero'.*Known: zero_out, shapley"):
+        plot_overview(report(FEW).tree, panels=["zero"])
