@@ -43,7 +43,8 @@ def show(found: Found, thresholds: Sequence[float]) -> dict[str, Any]:
             f"({100 * gap['low']:.1f} to {100 * gap['high']:.1f}), p = {gap['p_value']:.3f}; "
             f"{gap['gained']} against {gap['lost']}, p = {gap['p_value_of_clips']:.3f}"
         )
-    return {"runs": list(found), "channels": channels, "differences": differences}
+    runs = [{**row, "right": "".join(map(str, row["right"]))} for row in found]
+    return {"runs": runs, "channels": channels, "differences": differences}
 
 
 def difference(first: Found, second: Found) -> dict[str, float]:
