@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from benchmarks.cross_modal_table import difference, show
 from benchmarks.esc10_sounds import FRAMES, N_MELS, Sounds, augmented, read_sounds
 
 from .data_folder import require
+from .documents import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +113,19 @@ def test_the_difference_counts_clips_that_only_one_gets_right():
     assert (gap["gained"], gap["lost"]) == (2, 1)
     assert gap["p_value_of_clips"] == 1.0
     assert difference(first, first)["p_value"] == 1.0
+
+
+def test_the_page_has_the_accuracies_that_were_measured():
+    file = REPOSITORY / "benchmarks/results/cross_modal_init.json"
+    measured = json.loads(file.read_text())["results"]["runs"]
+    page = (REPOSITORY / "docs/recipes/abri.md").read_text()
+    told = {
+        "random": "random initialization",
+        "checkpoint": "checkpoint",
+        "checkpoint + ABRi": "checkpoint and ABRi",
+    }
+    for setting, label in told.items():
+        (row,) = re.findall(rf"^\| {label} \|(.+)\| [\d.]+ ± [\d.]+ \|$", page, re.M)
+        shown = [float(cell) / 100 for cell in row.split("|")]
+        found = [run["accuracy"] for run in measured if run["setting"] == setting]
+        assert shown == pytest.approx(found, abs=0.00051)
