@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from ._style import JOINT_COLOR, NEUTRAL, Look, shown
 
@@ -89,6 +90,12 @@ def name_ticks(ax: Axes, names: Sequence[Any], *, slant: float | None = None) ->
     turned: dict[str, Any] = {"rotation": angle, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(places, [told[place] for place in places], **(turned if angle else {}))
     ax.set_xlim(-0.6, max(len(names), 1) - 0.4)
+
+
+def epoch_axis(ax: Axes) -> None:
+    """Name the axis of epochs, which are whole numbers."""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("Epoch")
 
 
 def legend(ax: Axes) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from .. import schema
-from ._marks import legend
+from ._marks import epoch_axis, legend
 from ._style import NEUTRAL, look
 from ._tree import UNIMODAL
 
@@ -35,8 +34,7 @@ def finish(ax: Axes, ds: xr.Dataset, names: Sequence[str]) -> None:
             ax.axhline(value, color=look(name, names).color, linestyle=":", linewidth=1)
     if np.isfinite(alone).any():
         ax.plot([], [], color=NEUTRAL, linestyle=":", linewidth=1, label=TRAINED_ALONE)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("Epoch")
+    epoch_axis(ax)
     ax.set_ylabel("Accuracy")
     ax.set_ylim(bottom=0)
     legend(ax)

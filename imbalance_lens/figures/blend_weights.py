@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import MaxNLocator
-
 from ._base import Plot
-from ._marks import curve, legend, say_if_unknown
+from ._marks import curve, epoch_axis, legend, say_if_unknown
 from ._style import canvas, look, modalities, shown, words
 
 if TYPE_CHECKING:
@@ -36,9 +34,8 @@ def plot_blend_weights(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         for head in ds["head"].values.tolist():
             weights = ds[_WEIGHT].sel(head=head).values
             curve(ax, epochs, weights, look(head, names), label=shown(head))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        epoch_axis(ax)
         ax.set_ylim(bottom=0)
-        ax.set_xlabel("Epoch")
         ax.set_ylabel(words(ds[_WEIGHT]))
         legend(ax)
         say_if_unknown(ax, ds[_WEIGHT])

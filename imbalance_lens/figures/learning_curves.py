@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import MaxNLocator
-
 from ._base import Plot
-from ._marks import curve, legend, say_if_unknown
+from ._marks import curve, epoch_axis, legend, say_if_unknown
 from ._style import NEUTRAL, Look, canvas, look, modalities, shown, words
 
 if TYPE_CHECKING:
@@ -42,8 +40,7 @@ def plot_learning_curves(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                 curve(ax, epochs, values, Look(color, dash), markersize=2.5, **told)
         for dash, part in _DASHES.values():
             ax.plot([], [], color=NEUTRAL, linestyle=dash, label=part)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("Epoch")
+        epoch_axis(ax)
         ax.set_ylabel(words(ds[_LOSS]))
         legend(ax)
         say_if_unknown(ax, ds[_LOSS])

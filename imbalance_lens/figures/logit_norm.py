@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
 
 from ._base import Plot
-from ._marks import curve, legend, say_if_unknown
+from ._marks import curve, epoch_axis, legend, say_if_unknown
 from ._style import canvas, look, modalities, shown, words
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ def plot_logit_norm(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                 LineCollection(threads, colors=style.color, linewidths=0.4, alpha=0.25)
             )
             curve(ax, epochs, ds[_MEAN].sel(head=head).values, style, label=shown(head))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("Epoch")
+        epoch_axis(ax)
         ax.set_ylabel(words(ds[_MEAN]))
         ax.autoscale_view()
         legend(ax)

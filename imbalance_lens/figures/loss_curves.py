@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from ._base import Plot
-from ._marks import curve, legend, say_if_unknown
+from ._marks import curve, epoch_axis, legend, say_if_unknown
 from ._style import JOINT_COLOR, NEUTRAL, Look, canvas
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ def plot_loss_curves(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     with canvas(ax) as ax:
         curve(ax, epochs, ds[_HELD_OUT].values, Look(JOINT_COLOR), label="validation")
         curve(ax, epochs, means, Look(NEUTRAL, "--"), label="training, mean of the epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("Epoch")
+        epoch_axis(ax)
         ax.set_ylabel(f"Loss ({ds[_HELD_OUT].attrs['units']})")
         legend(ax)
         say_if_unknown(ax, ds[_STEPS], ds[_HELD_OUT])
