@@ -41,9 +41,9 @@ class GateMeans:
                 self._gates.append((transfer.gates[name], of_modality[name]))
                 self._sizes.append(size + 1)
         self._active = active
-        weight = next(transfers[0].parameters())
-        self.totals = weight.new_zeros(sum(self._sizes), dtype=torch.float64)
-        self.held = weight.new_zeros(len(of_modality), dtype=torch.bool)
+        device = next(transfers[0].parameters()).device
+        self.totals = torch.zeros(sum(self._sizes), dtype=torch.float64, device=device)
+        self.held = torch.zeros(len(of_modality), dtype=torch.bool, device=device)
         self._fresh: dict[int, Tensor] = {}
 
     @contextmanager

@@ -252,11 +252,17 @@ class Greedy(Recipe):
 
 
 def _square(tensors: list[Tensor]) -> Tensor:
-    """Return the sum of the squares of all entries, with the device of the first."""
+    """Return the sum of the squares of all entries, where the first tensor is."""
     dense = [t.coalesce().values() if t.is_sparse else t.detach() for t in tensors]
     wide = reduce(torch.promote_types, (t.dtype for t in dense), torch.float32)
     norms = torch._foreach_norm(dense, 2, wide)  # pyright: ignore[reportPrivateImportUsage]
-    return torch.stack([norm.to(dense[0].device, torch.float64) for norm in norms]).square().sum()
+    known = [_whole(norm).to(dense[0].device, torch.float64) for norm in norms]
+    return torch.stack(known).square().sum()
+
+
+def _whole(norm: Any) -> Tensor:
+    """Return the norm of a tensor that may be spread over ranks (DTensor, as FSDP2 makes them)."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 RECIPE = Greedy
