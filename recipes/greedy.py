@@ -33,8 +33,8 @@ CARD = Card(
     defaults="alpha=0.01, window=5 and one epoch of warm-up are those of the authors' code for "
     "ModelNet40",
     deviations=(
-        "the loss is that of the model's answer, the mean of the branches' logits; the authors' "
-        "code adds up the losses of the branches",
+        "the loss stays that of the model's answer, the mean of the branches' logits; the authors' "
+        "code adds up the losses of the branches, for which the page has an example",
         "what is held at its mean in a re-balancing step is a modality's gates, as in the "
         "authors' code, so the modality hears neither the others nor itself through them",
         "the means are those of each modality's own gates, over the examples of the training "
