@@ -40,6 +40,7 @@ DIMENSIONS = {
     "pattern": "the modalities that are right alone, joined by '+'; '' means none",
     "recipe": "label of one or more training remedies that go together",
     "metric": "what was measured of a training",
+    "ratio": "discrepancy ratio of one modality to another",
     "plane": "input channel of a filter",
     "row": "place in a map or a filter, from the top",
     "column": "place in a map or a filter, from the left",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._base import Card, Recipe, Run, Seen, Want
     from ._comparing.compare import compare
     from ._comparing.result import Comparison
+    from ._curves import coefficient_curves
     from ._history import Quantity
     from ._registry import add, describe, get, names
     from ._suggest import suggest
@@ -37,6 +38,7 @@ _HOME = {
     "Want": "._base",
     "compare": "._comparing.compare",
     "Comparison": "._comparing.result",
+    "coefficient_curves": "._curves",
     "Fit": "._training.fit",
     "Quantity": "._history",
     "to_csv": "._training.logs",
@@ -61,6 +63,7 @@ __all__ = [
     "add",
     "apply",
     "attach",
+    "coefficient_curves",
     "compare",
     "describe",
     "get",

@@ -177,9 +177,7 @@ class Mlb(Recipe):
     def on_gradients(self, run: Run, seen: Seen) -> None:
         """Set every encoder's pace."""
         self._modulation.begin(run, self.name)
-        factors = coefficient(
-            seen.scores, self.alpha, self.beta_max, k_min=self.k_min, errors=run.regression
-        )
+        factors = self.coefficients(seen.scores, errors=run.regression)
         run.record(COEFFICIENT, factors)
         for modality, factor in factors.items():
             self._modulation.scale(run.parameters(modality), factor)
@@ -191,6 +189,12 @@ class Mlb(Recipe):
     def on_step_end(self, run: Run) -> None:
         """Scale the update, where it is that which is scaled."""
         self._modulation.finish(run)
+
+    def coefficients(
+        self, scores: Mapping[str, Tensor], *, errors: bool = False
+    ) -> dict[str, Tensor]:
+        """Return the factor on each encoder, from the scores, or errors, and the settings."""
+        return coefficient(scores, self.alpha, self.beta_max, k_min=self.k_min, errors=errors)
 
     def _scale_slice(self, run: Run, modality: str, factor: Tensor) -> None:
         if run.fusion is None:

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+import recipes
 from imbalance_lens import figures, schema
+from imbalance_lens.figures import FIGURES
 from imbalance_lens.figures._style import JOINT_COLOR, look, modalities
 
+from .looks import complaints
 from .real import (
     FEW,
     MANY,
@@ -156,6 +159,18 @@ def test_the_gain_of_several_states_is_that_of_the_last_over_the_first(size):
     ax = drawn("class_gain", ds)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx(wanted)
     assert ax.get_ylabel() == "Accuracy of the last state,\nminus that of the first"
+
+
+def test_settings_are_drawn_as_curves_of_the_factor_by_the_ratio():
+    ds = recipes.coefficient_curves({"weak": ("ogm_ge", {"alpha": 0.1}), "strong": "mlb"})
+    assert FIGURES.get("coefficient_ratio").fits(ds)
+    ax = drawn("coefficient_ratio", ds)
+    curves = [line for line in ax.lines if len(line.get_xdata()) == ds.sizes["ratio"]]
+    assert [line.get_label() for line in curves] == ["weak", "strong"] == written(ax)
+    for line, label in zip(curves, ds["recipe"].values, strict=True):
+        assert line.get_ydata() == pytest.approx(ds.coefficient.sel(recipe=label).values)
+    assert ax.get_xscale() == "log"
+    assert complaints(ax.get_figure(root=True)) == []
 
 
 def test_the_first_epoch_is_marked_beside_the_last():

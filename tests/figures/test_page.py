@@ -6,6 +6,7 @@ from imbalance_lens.figures import FIGURES
 from tests.documents import REPOSITORY, blocks
 
 PAGE = "docs/figures.md"
+MAPS = ("feature_maps", "filters")
 
 
 def test_the_page_lists_every_figure_with_what_it_answers():
@@ -19,5 +20,5 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch: pytest.MonkeyPatch):
     shared: dict[str, object] = {}
     for block in blocks(PAGE):
         exec(compile(block.text, PAGE, "exec"), shared)
-    drawn = ("zero_out", "overview", "linear_probe_curves", "feature_maps", "filters")
+    drawn = ["zero_out", "overview", "linear_probe_curves", "coefficient_ratio", *MAPS]
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.pdf" for name in drawn}
