@@ -74,9 +74,9 @@ def ran(name: str, script: str) -> Ran:
             encoding="utf-8",
             check=False,
         )
-        if done.returncode:
-            raise PluginError(f"The tutorial {name} failed:\n{done.stdout[-2000:]}\n{done.stderr}")
         _, *printed = done.stdout.split(_NEXT_CELL)
+        if done.returncode:
+            raise PluginError(f"The tutorial {name} failed:\n{printed[-1]}\n{done.stderr}")
         markdown = "\n\n".join(shown(name, script, printed))
         return Ran(markdown, dict(saved(name, markdown, Path(folder))))
 
