@@ -68,9 +68,12 @@ def _short(names: list[str]) -> list[str]:
     plain = [name.partition(_BEHIND)[0] for name in names] if len(functions) == 1 else names
     levels = zip(*(name.split(".")[:-1] for name in plain), strict=False)
     shared = len(list(takewhile(lambda level: len(plain) > len(set(level)) == 1, levels)))
-    if any(_after(name, shared).isdecimal() for name in plain):
-        shared = max(0, shared - 1)  # a number says nothing without what it is a part of
     bare = [_after(name, shared) for name in plain]
+    if any(name.split(".")[0].isdecimal() for name in bare):
+        # A number says little without what it is a part of, and nothing if it is all there is.
+        parts = [_after(name, max(0, shared - 1)) for name in plain]
+        if max(map(len, parts)) <= _MOST or any(name.isdecimal() for name in bare):
+            bare = parts
     cut = [name if len(name) <= _MOST else f"...{name[3 - _MOST :]}" for name in bare]
     return cut if len(set(cut)) == len(cut) else bare
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ._marks import curve, legend, level, say_if_unknown
 from ._style import canvas, look, modalities, shown, words
@@ -43,7 +43,10 @@ def over_steps(ds: xr.Dataset, name: str, ax: Axes | None, *, even: float | None
         if even is not None:
             level(ax, even, "even")
             ax.set_yscale("log")
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            low, high = ax.get_ylim()
+            near = MaxNLocator(5, steps=[1, 2, 5, 10])
+            far = LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
+            ax.yaxis.set_major_locator(near if high < 1.5 * low else far)
             ax.yaxis.set_major_formatter("{x:g}")
             ax.yaxis.set_minor_locator(NullLocator())
         legend(ax)

@@ -72,6 +72,13 @@ def test_no_layer_is_named_by_a_number_alone(deep):
     assert told == ["audio.1", "audio.5"]
 
 
+def test_numbers_have_a_word_in_front_where_there_is_room(deep):
+    ds = deep["dead_features"].to_dataset().isel(layer=[0, 1])
+    ds = ds.assign_coords(layer=["encoders.audio.0.1 > relu", "encoders.audio.3.1 > relu"])
+    told = [label.get_text() for label in plot_dead_features(ds).get_xticklabels()]
+    assert told == ["audio.0.1", "audio.3.1"]
+
+
 def test_layers_that_differ_only_in_front_keep_their_names(deep):
     ds = deep["dead_features"].to_dataset().isel(layer=[0, 1])
     names = [f"{start}.the_same_long_ending_of_both" for start in ("one", "two")]

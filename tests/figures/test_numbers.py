@@ -96,6 +96,16 @@ def test_the_trace_of_ratios_is_drawn_by_step_with_a_mean_per_epoch():
     assert ax.get_yscale() == "log"
 
 
+def test_ratios_close_to_each_other_have_numbers_on_their_axis():
+    ds = history("ogm_ge")
+    close = ds.assign(step_ratio=1 + (ds.step_ratio - ds.step_ratio.mean()) / 50)
+    close["step_ratio"].attrs = ds["step_ratio"].attrs
+    ax = drawn("discrepancy", close)
+    low, high = ax.get_ylim()
+    assert ax.get_yscale() == "log"
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
+
+
 def test_a_comparison_has_the_mean_the_deviation_and_each_seed():
     ds = comparison()
     ax = drawn("comparison", ds)
