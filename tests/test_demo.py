@@ -85,8 +85,9 @@ def test_all_files_can_be_read(shown: Shown):
 
 
 @pytest.mark.slow
-def test_the_readme_shows_what_it_prints(shown: Shown):
-    (block,) = (b for b in blocks("README.md") if b.noted("printed by") == "imbalance-lens demo")
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_first_page_shows_what_it_prints(page: str, shown: Shown):
+    (block,) = (b for b in blocks(page) if b.noted("printed by") == "imbalance-lens demo")
     assert reads_like(shown.text.replace(str(shown.out), "out/demo"), block.text)
 
 

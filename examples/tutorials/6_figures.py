@@ -66,7 +66,8 @@ figures.save(ax, out / "zero_out.pdf")
 
 # %%
 ax.set_ylabel("Accuracy")
-ax.set_title("Spoken and written digits", loc="left")
+ax.set_ylim(0, 1)
+ax.figure.suptitle("Spoken and written digits", fontsize=9)
 figures.save(ax, out / "titled.svg")
 
 # %% [markdown]
@@ -77,14 +78,23 @@ figures.save(ax, out / "titled.svg")
 # With `ax=` a figure is drawn where you want it, and in your style. Two panels over both columns:
 
 # %%
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
-both = Figure(figsize=(6.9, 2.4), layout="constrained")
-left, right = both.subplots(1, 2)
-figures.plot_discrepancy(fit.history, ax=left)
-figures.plot_coefficient(fit.history, ax=right)
-for letter, panel in zip("ab", (left, right), strict=True):
-    panel.set_title(letter, loc="left", fontweight="bold")
+with mpl.rc_context({"font.size": 8, "legend.frameon": False}):
+    both = Figure(figsize=(6.9, 2.4), layout="constrained")
+    left, right = both.subplots(1, 2)
+    figures.plot_discrepancy(fit.history, ax=left)
+    figures.plot_coefficient(fit.history, ax=right)
+    for letter, panel in zip("ab", (left, right), strict=True):
+        panel.annotate(
+            letter,
+            xy=(0, 1),
+            xycoords="axes fraction",
+            xytext=(-30, 12),
+            textcoords="offset points",
+            fontweight="bold",
+        )
 figures.save(both, out / "training.svg")
 
 # %% [markdown]
