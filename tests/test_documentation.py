@@ -78,3 +78,11 @@ def test_the_recipes_for_other_labels_are_those_that_take_them():
     assert both == {name for name, one in takes.items() if one.regresses and one.multilabel}
     assert numbers == {name for name, one in takes.items() if one.regresses and not one.multilabel}
     assert several == {name for name, one in takes.items() if one.multilabel and not one.regresses}
+
+
+def test_every_page_has_its_place_in_the_order_of_the_pages():
+    order = (REPOSITORY / "docs/.nav.yml").read_text()
+    placed = re.findall(r"^ +- (?:[\w ]+: )?([\w./]+)$", order, re.M)
+    pages = (page.removeprefix("docs/") for page in PAGES)
+    folders = tuple(f"{place}/" for place in placed if not place.endswith(".md"))
+    assert [page for page in pages if page not in placed and not page.startswith(folders)] == []
