@@ -5,14 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from imbalance_lens.hooks.answers import last_word
-from imbalance_lens.models import Mmtm
 
 from ._distributed import sum_over_ranks
+
+
+@runtime_checkable
+class Transfer(Protocol):
+    """A module through whose gates modalities hear each other, as `imbalance_lens.models.Mmtm`.
+
+    Known by what it has, so that a module of one's own will do.
+
+    Attributes:
+        sizes: modality -> number of its channels.
+        joint: makes the signal of all modalities.
+        gates: modality -> the module that gives its gates (batch, channels).
+    """
+
+    sizes: Mapping[str, int]
+    joint: nn.Module
+    gates: nn.ModuleDict
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return all of its parameters."""
+        ...
 
 
 class GateMeans:
@@ -31,7 +52,7 @@ class GateMeans:
     """
 
     def __init__(
-        self, transfers: Sequence[Mmtm], modalities: Sequence[str], active: Callable[[], bool]
+        self, transfers: Sequence[Transfer], modalities: Sequence[str], active: Callable[[], bool]
     ) -> None:
         of_modality = {name: place for place, name in enumerate(modalities)}
         self._gates: list[tuple[nn.Module, int]] = []

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from imbalance_lens import checks
 from imbalance_lens.errors import NotApplicableError
-from imbalance_lens.models import Mmtm
 
 from ._base import Card, Recipe, Run, Seen
-from ._gate_means import GateMeans
+from ._gate_means import GateMeans, Transfer
 from ._history import Quantity
 
 CARD = Card(
@@ -149,7 +148,7 @@ class Greedy(Recipe):
     card = CARD
     regresses = True
     multilabel = True
-    _transfers: list[Mmtm] = field(default_factory=list, init=False, repr=False)
+    _transfers: list[Transfer] = field(default_factory=list, init=False, repr=False)
     _gates: GateMeans | None = field(default=None, init=False, repr=False)
     _state: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _next: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
@@ -163,7 +162,7 @@ class Greedy(Recipe):
 
     def on_fit_start(self, run: Run) -> None:
         """Find the gates and follow them; forget another training."""
-        self._transfers = [module for module in run.model.modules() if isinstance(module, Mmtm)]
+        self._transfers = [module for module in run.model.modules() if isinstance(module, Transfer)]
         self._look_for_gates(run)
         gates = GateMeans(self._transfers, run.modalities, lambda: self.acts_in(run.epoch))
         sums = gates.totals.new_zeros(2, len(run.modalities))

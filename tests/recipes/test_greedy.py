@@ -206,6 +206,30 @@ def test_a_model_without_gates_is_refused():
         recipes.attach("greedy", model, inputs)
 
 
+class OwnTransfer(nn.Module):
+    """Gates of somebody else's making."""
+
+    def __init__(self, other: Mmtm) -> None:
+        super().__init__()
+        self.sizes, self.joint, self.gates = other.sizes, other.joint, other.gates
+
+    def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        joint = self.joint(torch.cat([maps[m].mean(2) for m in self.sizes], dim=1)).relu()
+        return {m: maps[m] * self.gates[m](joint)[:, :, None] for m in self.sizes}
+
+
+def test_gates_of_another_make_are_known_by_what_they_have():
+    model = net(2)
+    for number, other in enumerate(model.transfers):
+        assert isinstance(other, Mmtm)
+        model.transfers[number] = OwnTransfer(other)
+    settings: dict[str, Any] = {"epochs": 2, "seed": 0, "device": "cpu"}
+    own = recipes.apply(Greedy(alpha=0.0), model, batches_of(2), **settings)
+    plain = recipes.apply(Greedy(alpha=0.0), net(2), batches_of(2), **settings)
+    assert own.history["step_conditional_speed"].equals(plain.history["step_conditional_speed"])
+    assert any(story(own))
+
+
 def test_a_network_that_is_frozen_is_refused():
     model = net(2)
     model.get_submodule("branches.visual").requires_grad_(False)
