@@ -9,7 +9,7 @@
 # ## The data
 #
 # The bundled digits, each with a caption made here: words without meaning around the name of the
-# digit, which is the wrong name in three of ten captions.
+# digit. In three of ten captions that name is drawn by chance.
 
 # %%
 from pathlib import Path
@@ -24,19 +24,16 @@ from imbalance_lens.datasets import AVDigits
 
 out = Path("out/3_own_model")
 out.mkdir(parents=True, exist_ok=True)
-PADDING, DIGITS, WORDS = (
-    0,
-    1,
-    40,
-)  # ids 1 to 10 name digits; those above mean nothing
+# Ids 1 to 10 are the names of the digits; those above mean nothing.
+PADDING, DIGITS, WORDS = 0, 1, 40
 
 
 class Captioned(Dataset):
     """Sound, image and caption of the same digit."""
 
-    def __init__(self, part):
+    def __init__(self, part, seed):
         self.digits = AVDigits(part, audio_snr_db=0.0, visual_noise=1.0)
-        random = torch.Generator().manual_seed(len(part))
+        random = torch.Generator().manual_seed(seed)
         self.captions = [
             self.caption(label, random) for _, label in self.digits
         ]
@@ -45,8 +42,8 @@ class Captioned(Dataset):
     def caption(label, random):
         length = int(torch.randint(3, 9, (1,), generator=random))
         words = torch.randint(DIGITS + 10, WORDS, (length,), generator=random)
-        wrong = torch.rand(1, generator=random) < 0.3
-        digit = torch.randint(10, (1,), generator=random) if wrong else label
+        drawn = torch.rand(1, generator=random) < 0.3
+        digit = torch.randint(10, (1,), generator=random) if drawn else label
         words[torch.randint(length, (1,), generator=random)] = DIGITS + digit
         return words
 
@@ -80,8 +77,10 @@ def collate(examples):
     }
 
 
-train = DataLoader(Captioned("train"), 64, shuffle=True, collate_fn=collate)
-test = DataLoader(Captioned("test"), 100, collate_fn=collate)
+train = DataLoader(
+    Captioned("train", seed=0), 64, shuffle=True, collate_fn=collate
+)
+test = DataLoader(Captioned("test", seed=1), 100, collate_fn=collate)
 for name, values in next(iter(test)).items():
     print(f"{name:15} {getattr(values, 'shape', values[:2])}")
 
