@@ -63,6 +63,16 @@ def cost(drop: float) -> str:
     return f"costs {points(drop)}" if drop > 0 else f"gains {points(-drop)}"
 
 
+def cost_span(drop: float, low: float, high: float) -> str:
+    """Return the interval of what `cost` says: of the gain, where that is one.
+
+    Example:
+        >>> cost_span(0.01, -0.02, 0.03), cost_span(-0.01, -0.03, 0.02)
+        ('-2.0 to 3.0', '-2.0 to 3.0')
+    """
+    return span(-high, -low) if cost(drop).startswith("gains") else span(low, high)
+
+
 def few(value: float) -> str:
     """Return a number in a few digits.
 

@@ -30,7 +30,13 @@ def test_answers_that_are_as_right_without_it_need_no_interaction():
     )
 
 
-@pytest.mark.parametrize(("gap", "words"), [(0.3, "costs 30.0 points"), (-0.3, "gains 30.0")])
+@pytest.mark.parametrize(
+    ("gap", "words"),
+    [
+        (0.3, "costs 30.0 points (95 % interval 29.5 to 30.5)"),
+        (-0.3, "gains 30.0 points (95 % interval 29.5 to 30.5)"),
+    ],
+)
 def test_interaction_that_helps_or_harms_is_used(gap, words):
     found = judged(gap)
     assert found.verdict is Verdict.NO

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..findings import Finding, Verdict, threshold
 from ..reading import Quantity, interval_name, left_in, measured, modalities, quantity
-from ..words import cost, percent, points, shown, span
+from ..words import cost, cost_span, percent, points, shown, span
 from .left_in import doubted
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def no_interaction(tree: xr.DataTree) -> list[Finding]:
         verdict = Verdict.YES
     one = "any one modality" if verdict is Verdict.YES else shown(name)
     taken = "all of it" if len(names) == 2 else f"that of {one} with the others"
-    limits = f" ({interval_name(ds)} {span(size.low, size.high)})" if size.known else ""
-    effect = f"changes {percent(size.value)} of the answers"
-    sentence = (
-        f"{_CLAIMS[verdict]}: taking {taken} out of the logits "
-        f"{cost(size.value) if variable == 'gap' else effect}{limits}."
-    )
+    if variable == "gap":
+        effect, limits = cost(size.value), cost_span(size.value, size.low, size.high)
+    else:
+        effect = f"changes {percent(size.value)} of the answers"
+        limits = span(size.low, size.high)
+    told = f" ({interval_name(ds)} {limits})" if size.known else ""
+    sentence = f"{_CLAIMS[verdict]}: taking {taken} out of the logits {effect}{told}."
     if verdict is Verdict.INCONCLUSIVE:
         sentence += f" The threshold is {points(bound)}."
     found = Finding(

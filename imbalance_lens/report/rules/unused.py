@@ -17,7 +17,7 @@ from ..reading import (
     quantity,
     why_lost,
 )
-from ..words import cost, few, percent, points, shown, span
+from ..words import cost, cost_span, few, percent, points, shown
 from .identifiability import hidden
 from .left_in import doubted
 
@@ -77,7 +77,8 @@ def _by_numbers(ds: xr.Dataset, name: str) -> Finding:
         )
     alone, drop = (quantity(ds, variable, modality=name) for variable in ("alone", "drop"))
     verdict, what, because = _weighed(name, alone, drop, number(ds, "majority"))
-    size = f" ({interval_name(ds)} {span(drop.low, drop.high)})" if drop.known else ""
+    limits = cost_span(drop.value, drop.low, drop.high)
+    size = f" ({interval_name(ds)} {limits})" if drop.known else ""
     return Finding(
         RULE,
         verdict,
