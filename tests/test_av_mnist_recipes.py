@@ -9,6 +9,8 @@ import recipes
 from benchmarks import av_mnist_recipes as bench
 from imbalance_lens.datasets import AVDigits
 
+from .documents import REPOSITORY, blocks
+
 
 def test_all_recipes_for_late_fusion_are_compared_and_two_of_them_together():
     assert set(bench.what()) == {*recipes.names(), bench.TOGETHER}.difference(bench.LEFT_OUT)
@@ -50,3 +52,8 @@ def test_a_comparison_runs_and_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list((tmp_path / "runs").iterdir())) == len(rows)
     again = bench.compared(Path("data"), tmp_path / "runs", **chosen)
     assert again.dataset.identical(found.dataset)
+
+
+def test_the_page_shows_the_table_that_was_measured():
+    measured = (REPOSITORY / "benchmarks/results/av_mnist_recipes.txt").read_text()
+    assert measured in [block.text for block in blocks("docs/comparing.md")]
