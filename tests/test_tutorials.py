@@ -19,7 +19,7 @@ pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 
 from mkdocs.exceptions import PluginError
 
-from docs_hooks.tutorials import SCRIPTS, ran
+from docs.hooks.tutorials import SCRIPTS, ran
 
 TUTORIALS = sorted(SCRIPTS.glob("*.py"))
 FETCHED = {"AVMNIST"}
@@ -59,12 +59,12 @@ Path("out/small/checkpoint.pt").write_text("large")
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with the hook, one page and no tutorial yet."""
-    for folder in ("docs_hooks", "docs", "examples/tutorials"):
+    for folder in ("docs/hooks", "examples/tutorials"):
         (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(REPOSITORY / "docs_hooks" / "tutorials.py", tmp_path / "docs_hooks")
+    shutil.copy(REPOSITORY / "docs" / "hooks" / "tutorials.py", tmp_path / "docs" / "hooks")
     (tmp_path / "docs" / "index.md").write_text("# Home\n")
     (tmp_path / "mkdocs.yml").write_text(
-        "site_name: small\ntheme: mkdocs\nplugins: []\nhooks: [docs_hooks/tutorials.py]\n"
+        "site_name: small\ntheme: mkdocs\nplugins: []\nhooks: [docs/hooks/tutorials.py]\n"
     )
     return tmp_path
 

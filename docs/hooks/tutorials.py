@@ -23,7 +23,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-SCRIPTS = Path(__file__).parents[1] / "examples" / "tutorials"
+SCRIPTS = Path(__file__).parents[2] / "examples" / "tutorials"
 SECTION = "tutorials"
 
 _MARK = r"^# %%( \[markdown\])?$"
