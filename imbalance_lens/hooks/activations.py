@@ -50,8 +50,8 @@ def activations(
         model: the model that runs in the block, eagerly; for many passes, its `Producers`.
         examples: size of the batch, which tells (batch, tokens, channels) from
             (tokens, batch, channels).
-        at_floor: places of rectifiers whose lower ends are given as 0 unlooked, for who knows
-            that every channel has been as low.
+        at_floor: places of rectifiers whose lower ends are given as 0 unlooked, or as NaN beside
+            an upper one, for who knows that every channel has been as low.
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
             their own.
         whole: the place whose maps are kept too, with or without the function.
@@ -141,13 +141,13 @@ class _Listener(TorchFunctionMode):
         positions = [dim for dim in range(output.ndim) if dim not in kept]
         values = output.detach()
         name = self._name(made.place, function)
-        wanted = self._whole in (name, made.place)
+        wanted = self._whole in (name, name.removesuffix(f" > {function}"))
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
         if not positions:
             lowest = highest
         elif name in self._at_floor:
-            lowest = highest.new_zeros(()).expand_as(highest)
+            lowest = highest.clamp(max=0)  # which leaves a NaN
         else:
             lowest = values.amin(positions)
         self.heard[name] = Activation(
