@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import checks, schema
 from .anatomy.leaves import leaves
 from .batches import Call, bind, device_of
-from .errors import NotApplicableError
+from .errors import BatchError, NotApplicableError
 from .hooks.activations import activations, by_example
 from .hooks.frozen import frozen
 from .hooks.wrappers import unwrap
@@ -51,7 +51,7 @@ def feature_maps(
         UnknownNameError: no activation function was called at such a place.
         NotApplicableError: what it gives are single numbers, not maps.
         SettingError: unknown `bn_stats`.
-        BatchError: the inputs do not fit the model.
+        BatchError: the inputs do not fit the model, or are of no example.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
@@ -67,6 +67,8 @@ def feature_maps(
     with frozen(inner):
         call = bind(inner, inputs).to(device_of(inner))
         examples = _examples(call)
+        if not examples:
+            raise BatchError("The inputs hold no example. Give those of one or more.")
         by_batch = bn_stats == "batch"
         with activations(inner, examples, batch_statistics=by_batch, whole=place) as heard:
             call(inner)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from imbalance_lens import diagnose, feature_maps
-from imbalance_lens.errors import NotApplicableError, SettingError, UnknownNameError
+from imbalance_lens.errors import BatchError, NotApplicableError, SettingError, UnknownNameError
 from imbalance_lens.testing import assert_passive
 
 
@@ -113,6 +113,19 @@ def test_an_unknown_place_is_refused_with_the_known_ones(two):
 
 def test_a_place_goes_without_its_function(two):
     assert maps_of(two, "eye.1").identical(maps_of(two, "eye.1 > relu"))
+
+
+def test_a_later_call_goes_without_its_function_too():
+    convolution = nn.Conv2d(1, 1, 3, padding=1)
+    net = nn.Sequential(convolution, nn.ReLU(), convolution, nn.ReLU())
+    first, second = (feature_maps(net, torch.randn(2, 1, 5, 5), f"0{call}") for call in ("", "#1"))
+    assert [ds.attrs["place"] for ds in (first, second)] == ["0 > relu", "0#1 > relu"]
+
+
+def test_a_batch_without_examples_is_refused(two):
+    model, inputs = two
+    with pytest.raises(BatchError, match="The inputs hold no example"):
+        feature_maps(model, {name: values[:0] for name, values in inputs.items()}, "eye.1")
 
 
 def test_single_numbers_are_no_maps(two):
