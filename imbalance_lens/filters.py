@@ -26,6 +26,7 @@ Weights = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
 """A checkpoint file, a state_dict or a model."""
 
 _WEIGHT, _BIAS = ".weight", ".bias"
+_Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 def scan_filters(
@@ -45,6 +46,7 @@ def scan_filters(
 
     Args:
         weights: a checkpoint file, of any kind that `load_weights` reads, a state_dict or a model.
+            Only a model shows that a convolution is a transposed one, whose filters lie otherwise.
         layer: path of the convolution. Default: the first that a BatchNorm layer follows.
         batchnorm: path of its BatchNorm layer. Default: the one whose weights come next.
         thresholds: as for `AbnormalBatchnorm`.
@@ -101,7 +103,20 @@ def scan_filters(
 def _named(weights: Weights, *, trust: bool) -> Mapping[str, Tensor]:
     if isinstance(weights, str | os.PathLike):
         return load_weights(Path(weights), trust=trust)
-    return unwrap(weights).state_dict() if isinstance(weights, nn.Module) else weights
+    if not isinstance(weights, nn.Module):
+        return weights
+    inner = unwrap(weights)
+    named = dict(inner.state_dict())
+    for path, module in inner.named_modules():
+        name = f"{path}{_WEIGHT}"
+        if isinstance(module, _Transposed) and name in named:
+            named[name] = _outputs_first(named[name], module.groups)
+    return named
+
+
+def _outputs_first(weight: Tensor, groups: int) -> Tensor:
+    # (inputs, outputs per group, ...) as (outputs, inputs per group, ...)
+    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
 
 
 def _fit(named: Mapping[str, Tensor], layer: str, norm: str) -> bool:

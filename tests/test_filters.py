@@ -62,6 +62,18 @@ def test_any_convolution_can_be_named(saved, layer, norm, shape):
     assert scan_filters(saved, layer, norm)["filter"].shape == shape
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_filters_of_a_transposed_convolution_are_by_output(groups):
+    up = nn.ConvTranspose2d(4, 6, (3, 2), groups=groups, bias=False)
+    found = scan_filters(nn.Sequential(up, nn.BatchNorm2d(6)))["filter"].values
+    with torch.no_grad():
+        for source in range(4):
+            one = nn.functional.one_hot(torch.tensor([source]), 4)[..., None, None].float()
+            given = up(one)[0].double().numpy()  # (output, 3, 2), 0 for other groups
+            own = range(6) if groups == 1 else range(source // 2 * 3, source // 2 * 3 + 3)
+            np.testing.assert_array_equal(found[own, source % (4 // groups)], given[own])
+
+
 def test_what_is_no_convolution_is_refused(saved):
     with pytest.raises(UnknownNameError, match=r"No convolution named 'conv'.*Known: plain, "):
         scan_filters(saved, "conv")
