@@ -36,7 +36,7 @@ from tests.resnet_cifar import ResNetCifar
 CHECKPOINT = "resnet56-4bfd9763.th"
 SETTINGS = ("random", "checkpoint", "checkpoint + ABRi")
 BASELINES = ("checkpoint + naive", "checkpoint + full")
-"""Settings beyond those of the question: fresh parameters for tiny scales, and for all."""
+"""What else can be done: fresh parameters for channels of tiny scale, and for all."""
 NAIVE_BELOW = 1e-2
 """Below 1e-6, the bound of the authors' code, this checkpoint has no scale."""
 THRESHOLDS = (1e-2, 1e-3)
@@ -197,14 +197,13 @@ def _is_batchnorm(module: nn.Module) -> bool:
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--runs", "kept", default="out/cross_modal_init", type=click.Path(path_type=Path))
-@click.option("--baselines", is_flag=True, help="Re-initialize in the two other ways, too.")
+@click.option("--also", multiple=True, type=click.Choice(BASELINES), help="Another setting.")
 @click.option("--threads", default=1, show_default=True)
-def main(folder: Path, kept: Path, baselines: bool, threads: int) -> None:
+def main(folder: Path, kept: Path, also: tuple[str, ...], threads: int) -> None:
     """Train what is not done yet, print the table, and write it."""
     torch.set_num_threads(threads)
-    settings = (*SETTINGS, *BASELINES) if baselines else SETTINGS
     sounds = read_sounds(folder / "esc10")
-    found = list(runs(settings, sounds, folder / "checkpoints" / CHECKPOINT, kept))
+    found = list(runs((*SETTINGS, *also), sounds, folder / "checkpoints" / CHECKPOINT, kept))
     protocol = {
         "epochs": EPOCHS,
         "batch": BATCH,
