@@ -6,9 +6,10 @@ import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._base import Run
 from .._data.batches import TrainingLoader
 from .._distributed import world_size
 from .._treatment import Treatment
@@ -44,7 +45,7 @@ def fingerprint(
         **settings_of(treatment, plan, seed),
         "order": [recipe.name for recipe in treatment.recipes],
         "encoders": run.anatomy.encoders,
-        "loss": run.loss,
+        "loss": _of_loss(run),
         "batch size": getattr(training.loader, "batch_size", None),
         "scheduler": None if plan.scheduler is None else type(plan.scheduler).__name__,
         "schedule_by": "step" if plan.per_step else "epoch",
@@ -53,6 +54,7 @@ def fingerprint(
             for module in weights
             for name, parameter in module.named_parameters()
         },
+        "parameters per group": [len(group["params"]) for group in plan.optimizer.param_groups],
     }
     found |= {f"{name} of the optimizer": v for name, v in _of_optimizer(plan.optimizer).items()}
     found |= {f"{name} of the scheduler": v for name, v in _of_scheduler(plan.scheduler).items()}
@@ -78,13 +80,26 @@ def _of_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     return found
 
 
+def _of_loss(run: Run) -> Any:
+    """Return the loss; only its class where it knows the model, which trains meanwhile."""
+    loss = run.loss
+    if isinstance(loss, nn.Module) and not set(loss.modules()).isdisjoint(run.model.modules()):
+        return type(loss)
+    return loss
+
+
 def _of_scheduler(scheduler: Any) -> dict[str, Any]:
     """Return the settings that a scheduler was made with and keeps, by name."""
     if scheduler is None:
         return {}
     state = scheduler.state_dict()
-    names = inspect.signature(type(scheduler)).parameters.keys() - {"last_epoch"}
-    found = {name: state[name] for name in sorted(names) if name in state}
+    names = inspect.signature(type(scheduler)).parameters.keys() - {"last_epoch", "schedulers"}
+    found = {
+        name: state[own]
+        for name in sorted(names)
+        for own in (name, f"{name}s", f"_{name}")  # one per group, and private ones
+        if own in state
+    }
     parts = getattr(scheduler, "_schedulers", ())  # of one that is made of several
     return found | ({"parts": list(map(_of_scheduler, parts))} if parts else {})
 

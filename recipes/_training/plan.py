@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -188,6 +188,7 @@ def scheduler_for(
     """
     if wanted is None:
         return None
+    rates = [_copied(group.get("lr")) for group in optimizer.param_groups]
     # Classes are functions that make one, and have a method step all the same.
     makes = callable(wanted) and (isinstance(wanted, type) or not hasattr(wanted, "step"))
     made = wanted(optimizer) if makes else wanted
@@ -206,4 +207,10 @@ def scheduler_for(
             "ReduceLROnPlateau follows the validation loss. Pass val_loader= and "
             "schedule_by='epoch'."
         )
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group.setdefault("initial_lr", rate)  # as most do: what a resumed training has to begin at
     return made
+
+
+def _copied(rate: Any) -> Any:
+    return rate.clone() if isinstance(rate, Tensor) else rate

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from .._base import Run
 from .._distributed import from_all_ranks, rank
 from .._treatment import Treatment
 from .plan import Plan
@@ -54,6 +55,7 @@ class TrainingState:
             "optimizer": self._plan.optimizer.state_dict(),
             "scaler": self._plan.scaler.state_dict(),
             "scheduler": None if scheduler is None else scheduler.state_dict(),
+            "loss": _own_state(self._treatment.run),
             "books": from_all_ranks(dict(books)),
         }
 
@@ -66,7 +68,22 @@ class TrainingState:
         self._plan.scaler.load_state_dict(state["scaler"])
         if self._plan.scheduler is not None:
             self._plan.scheduler.load_state_dict(state["scheduler"])
+        if isinstance(loss := self._treatment.run.loss, nn.Module):
+            loss.load_state_dict(state.get("loss", {}), strict=False)
         return state["books"][rank()]
+
+
+def _own_state(run: Run) -> dict[str, Tensor]:
+    """Return what a loss that is a module may change: it may be trained too, or count."""
+    if not isinstance(run.loss, nn.Module):
+        return {}
+    of_model = {id(t) for t in run.model.state_dict(keep_vars=True).values()}
+    return {
+        name: held
+        for name, held in run.loss.state_dict(keep_vars=True).items()
+        if isinstance(held, Tensor) and id(held) not in of_model
+        if held.requires_grad or not isinstance(held, nn.Parameter)
+    }
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
