@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from . import schema
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def over_epochs(datasets: Sequence[xr.Dataset], epochs: Sequence[int] | None = None) -> xr.Dataset:
+def over_epochs(datasets: Iterable[xr.Dataset], epochs: Sequence[int] | None = None) -> xr.Dataset:
     """Put what a probe answered for several states of a model side by side.
 
     For curves of what is measured of a frozen model, such as a linear probe of every epoch's
@@ -28,7 +28,7 @@ def over_epochs(datasets: Sequence[xr.Dataset], epochs: Sequence[int] | None = N
         not have a layer, a channel or a class that others have. The attributes of the last.
 
     Raises:
-        SettingError: no dataset, or not one epoch for each.
+        SettingError: no dataset, or something else, or not one epoch for each.
         SchemaError: the datasets do not have the same variables, or differ in their settings, or
             have epochs already.
 
@@ -44,14 +44,21 @@ def over_epochs(datasets: Sequence[xr.Dataset], epochs: Sequence[int] | None = N
     """
     import xarray as xr
 
-    numbers = list(range(len(datasets))) if epochs is None else list(epochs)
-    if not datasets or len(numbers) != len(datasets) or len(set(numbers)) < len(numbers):
+    states = list(datasets)
+    numbers = list(range(len(states))) if epochs is None else list(epochs)
+    if not states or len(numbers) != len(states) or len(set(numbers)) < len(numbers):
         raise SettingError(
             "over_epochs takes one or more datasets and as many different epochs; got "
-            f"{len(datasets)} and {numbers}."
+            f"{len(states)} and {numbers}."
         )
-    first, last = datasets[0], datasets[-1]
-    for place, ds in enumerate(datasets):
+    wrong = next((type(ds).__name__ for ds in states if not isinstance(ds, xr.Dataset)), None)
+    if wrong:
+        raise SettingError(
+            f"over_epochs takes a list of datasets, and got one with a {wrong} in it. Of reports, "
+            "give the answers of one probe: report.tree['linear_probe'].to_dataset(), say."
+        )
+    first, last = states[0], states[-1]
+    for place, ds in enumerate(states):
         if ds.sizes.get("epoch", 1) > 1:
             raise SchemaError(f"Dataset {place} has epochs already. Take one: ds.isel(epoch=[-1]).")
         if set(ds.data_vars) != set(first.data_vars):
@@ -66,7 +73,7 @@ def over_epochs(datasets: Sequence[xr.Dataset], epochs: Sequence[int] | None = N
                 f"with {first.attrs.get('settings')}. Measure all states in the same way."
             )
     found = xr.concat(
-        [ds.isel(epoch=0, drop=True) if "epoch" in ds.dims else ds for ds in datasets],
+        [ds.isel(epoch=0, drop=True) if "epoch" in ds.dims else ds for ds in states],
         dim=xr.Variable("epoch", numbers),
         data_vars="all",
         coords="minimal",

@@ -74,3 +74,10 @@ def test_not_one_epoch_for_each_is_refused(reports, epochs):
 def test_no_dataset_is_refused():
     with pytest.raises(SettingError, match=r"one or more datasets"):
         over_epochs([])
+
+
+def test_what_is_no_dataset_is_refused(reports):
+    one = reports[0]["linear_probe"].to_dataset()
+    for wrong, told in (([one, reports[1]], "DataTree"), ([None], "NoneType"), (one, "str")):
+        with pytest.raises(SettingError, match=rf"a {told} in it.*the answers of one probe"):
+            over_epochs(wrong)
