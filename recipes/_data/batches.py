@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from imbalance_lens.batches import Split
 from imbalance_lens.errors import BatchError, CheckpointError
+from imbalance_lens.hooks.frozen import random_state_kept
 from imbalance_lens.loaders import generators, iterated, no_batch
 
 from .numbering import all_in_order, labeled, numbered
@@ -147,18 +148,29 @@ class ValidationLoader:
         """Number of batches on this rank, where the loader knows it."""
         return _length(self.loader)
 
+    @property
+    def single_pass(self) -> bool:
+        """Whether what was read once is gone, as from an iterator, or from what keeps one."""
+        source: Any = self.loader
+        if isinstance(source, DataLoader):
+            if source.num_workers or not isinstance(source.dataset, IterableDataset):
+                return False
+            source = source.dataset
+        with random_state_kept():
+            return iterated(source, _VALIDATION) is iterated(source, _VALIDATION)
+
     def check_epochs(self, epochs: int) -> None:
         """Complain about a loader that cannot give so many epochs.
 
         Raises:
-            BatchError: it is an iterator.
+            BatchError: it can be gone through only once.
         """
-        _check_passes(self.loader, _VALIDATION, epochs)
+        _check_passes(self.loader, _VALIDATION, epochs, single=self.single_pass)
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         """Return the inputs and the labels of all batches of this rank."""
         self._passes += 1
-        self.check_epochs(self._passes)
+        _check_passes(self.loader, _VALIDATION, self._passes)
         empty_share = isinstance(self.loader, DataLoader) and is_part(self.loader.sampler)
         found = _labeled(iterated(self.loader, _VALIDATION), self.split, _VALIDATION, empty_share)
         return ((inputs, labels) for inputs, labels, _ in found)
@@ -182,8 +194,8 @@ def _labeled(
         raise no_batch(name)
 
 
-def _check_passes(loader: Iterable[Any], name: str, passes: int) -> None:
-    if passes > 1 and isinstance(loader, Iterator):
+def _check_passes(loader: Iterable[Any], name: str, passes: int, *, single: bool = False) -> None:
+    if passes > 1 and (single or isinstance(loader, Iterator)):
         raise BatchError(
             f"{name} is a {type(loader).__name__}, which can be gone through only once, and "
             f"epoch {passes} is asked for. Give a DataLoader, a list, or an object whose __iter__ "

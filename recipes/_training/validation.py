@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -67,15 +67,15 @@ class Validation:
     ) -> None:
         """Complain before a training of what would break it after its first epoch.
 
-        The first batch is tried out, unless the loader is an iterator, which would lose it; no
-        random state is another afterwards.
+        The first batch is tried out, unless the loader can be gone through only once and would
+        lose it; no random state is another afterwards.
 
         Raises:
-            BatchError: the loader gives no batch, none with labels that can be judged, or is an
-                iterator and has to be gone through more than once.
+            BatchError: the loader gives no batch, none with labels that can be judged, or cannot
+                be gone through as often as is needed.
         """
         self._loader.check_epochs(epochs)
-        if isinstance(self._loader.loader, Iterator):
+        if self._loader.single_pass:
             return
         with ExitStack() as stack:
             stack.enter_context(loader_kept(self._loader.loader))

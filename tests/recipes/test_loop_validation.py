@@ -1,11 +1,13 @@
 """What the schedule and the validation decide: learning rates, the end, and the weights kept."""
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import recipes
 from imbalance_lens.errors import BatchError, SettingError
@@ -120,10 +122,25 @@ def test_a_later_batch_is_looked_at_too() -> None:
         fitted("none", model_of(), val_loader=held_out)
 
 
-def test_an_iterator_serves_the_one_epoch_that_it_has() -> None:
-    held_out = iter([(AUDIO, VISUAL, LABELS)])
-    fit = fitted("none", model_of(), val_loader=held_out)
-    assert fit.history["val_accuracy"].notnull().all()
+class KeepsOne(IterableDataset):
+    """It gives the same iterator whenever it is asked."""
+
+    def __init__(self, content: Iterable[Any]) -> None:
+        self.kept = iter(content)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.kept
+
+
+HALVES = [tuple(t[half] for t in (AUDIO, VISUAL, LABELS)) for half in (slice(12), slice(12, None))]
+
+
+@pytest.mark.parametrize("made", [iter, KeepsOne, lambda _: DataLoader(KeepsOne([*data_of()]), 12)])
+def test_what_can_be_read_once_serves_the_one_epoch_that_it_has(made: Any) -> None:
+    whole, once = (fitted("none", model_of(), val_loader=v) for v in (HALVES, made(HALVES)))
+    assert whole.history["val_loss"].equals(once.history["val_loss"])
+    with pytest.raises(BatchError, match="can be gone through only once, and epoch 2 is asked"):
+        fitted("none", model_of(), val_loader=made(HALVES), epochs=2)
 
 
 def test_trying_out_the_validation_data_draws_nothing() -> None:
