@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -90,8 +91,10 @@ def saved(axes: Axes | Figure, path: str | os.PathLike[str]) -> None:
     form = target.suffix.removeprefix(".").lower()
     one_of("format", form, sorted(figure.canvas.get_supported_filetypes()))
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form)
-    with mpl.rc_context(STYLE), replacing(target) as draft:
-        figure.savefig(draft, format=form, metadata=undated)
+    with mpl.rc_context(STYLE), replacing(target) as draft, io.BytesIO() as held:
+        # Not into the file, since matplotlib hides why a PDF cannot be written.
+        figure.savefig(held, format=form, metadata=undated)
+        draft.write_bytes(held.getvalue())
 
 
 def modalities(ds: xr.Dataset) -> list[str]:

@@ -190,6 +190,21 @@ def test_a_format_that_nobody_writes_is_refused(tmp_path):
         save(figures.plot_zero_out(answers(*FEW)["zero_out"]), tmp_path / "a.docx")
 
 
+@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
+def test_a_figure_that_finds_no_room_leaves_the_old_one(tmp_path, form):
+    resource = pytest.importorskip("resource")
+    path, limit = tmp_path / f"old.{form}", resource.RLIMIT_FSIZE
+    path.write_text("old")
+    axes, before = figures.plot_zero_out(answers(*FEW)["zero_out"]), resource.getrlimit(limit)
+    resource.setrlimit(limit, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=rf"old\.{form} could not be written \(File too large"):
+            save(axes, path)
+    finally:
+        resource.setrlimit(limit, before)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
 def test_matplotlib_is_left_as_it_was(tmp_path):
     before = dict(mpl.rcParams)
     save(drawn("shapley", answers(*FEW)["shapley"]), tmp_path / "a.pdf")
