@@ -196,10 +196,11 @@ class Books:
 
     def _judge(self, measured: dict[str, Any]) -> None:
         value = measured.get("val_accuracy", -measured.get("val_loss", float("nan")))
-        joint = all(recipe.trains_joint for recipe in self.treatment.recipes)
-        if not (joint and value > self.best_value):
+        epoch = self.treatment.run.epoch - 1
+        acting = (recipe for recipe in self.treatment.recipes if recipe.acts_in(epoch))
+        if not (all(recipe.trains_joint for recipe in acting) and value > self.best_value):
             return
-        self.best_value, self.best_epoch = value, self.treatment.run.epoch - 1
+        self.best_value, self.best_epoch = value, epoch
         if self.keep_best:
             weights = TrainingState(self.treatment, self.plan).weights()
             self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

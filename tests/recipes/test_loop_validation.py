@@ -83,6 +83,23 @@ def test_only_epochs_that_train_the_joint_logits_are_judged() -> None:
     assert alone.history.sizes["epoch"] == 4
 
 
+class Alone(recipes.Recipe):
+    card = Listening.card
+
+    @property
+    def trains_joint(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("acts", "judged"), [((2, 3), (0, 2)), ((0, 1), (2, 6)), ((0, 5), None)])
+def test_a_recipe_says_what_is_trained_in_those_epochs_only_in_which_it_acts(acts, judged) -> None:
+    first, last = acts
+    fit = fit_that_gets_worse(Alone(start_epoch=first, end_epoch=last), epochs=6, keep="last")
+    accuracies = fit.history["val_accuracy"].values
+    expected = judged and judged[0] + int(accuracies[slice(*judged)].argmax())
+    assert fit.best_epoch == expected
+
+
 def accuracy_of(model: nn.Module) -> float:
     *inputs, labels = data_of().tensors
     with torch.no_grad():
