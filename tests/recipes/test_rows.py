@@ -65,6 +65,43 @@ def test_features_that_nobody_reads_count_as_usual_ones() -> None:
         assert steps_first(replay) == set()
 
 
+def test_a_single_step_of_a_single_example_says_nothing_of_later_batches() -> None:
+    handed: list[int] = []
+
+    class Counting(Listening):
+        def on_features(self, run: recipes.Run, modality: str, features: Tensor) -> Tensor:
+            handed.append(len(features))
+            return features
+
+    sizes = [(1, 1), (1, 4), (5, 3)]
+    batches = [(torch.ones(b, s, WIDTH), torch.ones(b, 4), torch.arange(b) % 3) for b, s in sizes]
+    model = Recurrent(batch_first=True)
+    recipes.apply(Counting(), model, batches, anatomy=WHO, epochs=1, optimizer=sgd, device="cpu")
+    assert handed == [1, 1, 1, 1, 5, 5]
+
+
+class Masked(nn.Module):
+    """It reads steps before which there may be padding; the first example has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio, self.visual = nn.Linear(WIDTH, 8), nn.Linear(4, 8)
+        self.head = nn.Linear(16, CLASSES)
+
+    def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
+        steps = torch.arange(audio.shape[1])
+        there = steps >= torch.arange(len(audio))[:, None]
+        heard = (self.audio(audio) * there[:, :, None]).sum(1)
+        return self.head(torch.cat([heard, self.visual(visual)], 1))
+
+
+def test_a_step_that_only_one_example_has_is_not_taken_for_this_example() -> None:
+    model = Masked()
+    audio, visual, _ = next(iter(sounds(BATCH)))
+    with Replayer(model, Anatomy({"audio": "audio", "visual": "visual"})) as replayer:
+        assert steps_first(replayer.capture(bind(model, (audio, visual)))) == set()
+
+
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_recipes_are_handed_a_batch_of_features_either_way(batch_first: bool) -> None:
     handed: list[Tensor] = []
