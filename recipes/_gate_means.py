@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from imbalance_lens.hooks.answers import last_word
+from imbalance_lens.hooks.checkpointing import runs_checkpointed
 
 from ._distributed import sum_over_ranks
 
 
-@runtime_checkable
 class Transfer(Protocol):
     """A module through whose gates modalities hear each other, as `imbalance_lens.models.Mmtm`.
 
@@ -34,6 +34,23 @@ class Transfer(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return all of its parameters."""
         ...
+
+
+def transfers_of(model: nn.Module) -> list[Transfer]:
+    """Return the modules of a model that are a `Transfer`.
+
+    Not by `isinstance`, which from Python 3.12 on looks past the submodules of a module.
+    """
+    return [cast("Transfer", module) for module in model.modules() if _is_transfer(module)]
+
+
+def _is_transfer(module: nn.Module) -> bool:
+    sizes, joint, gates = (getattr(module, name, None) for name in ("sizes", "joint", "gates"))
+    return (
+        isinstance(sizes, Mapping)
+        and isinstance(joint, nn.Module)
+        and isinstance(gates, nn.ModuleDict)
+    )
 
 
 class GateMeans:
@@ -93,7 +110,10 @@ class GateMeans:
 
     def _answer(self, number: int, gates: Tensor) -> Tensor | None:
         gate, place = self._gates[number]
-        if not (gate.training and torch.is_grad_enabled() and self._active()):
+        if not (gate.training and self._active()):
+            return None
+        # A reentrant checkpoint trains without gradients at first; then it runs again with them.
+        if not (torch.is_grad_enabled() or runs_checkpointed()):
             return None
         values = gates.detach().double()
         row = torch.cat([values.sum(0), values.new_full((1,), len(values))])

@@ -15,7 +15,7 @@ from imbalance_lens import checks
 from imbalance_lens.errors import NotApplicableError
 
 from ._base import Card, Recipe, Run, Seen
-from ._gate_means import GateMeans, Transfer
+from ._gate_means import GateMeans, Transfer, transfers_of
 from ._history import Quantity
 
 CARD = Card(
@@ -162,7 +162,7 @@ class Greedy(Recipe):
 
     def on_fit_start(self, run: Run) -> None:
         """Find the gates and follow them; forget another training."""
-        self._transfers = [module for module in run.model.modules() if isinstance(module, Transfer)]
+        self._transfers = transfers_of(run.model)
         self._look_for_gates(run)
         gates = GateMeans(self._transfers, run.modalities, lambda: self.acts_in(run.epoch))
         sums = gates.totals.new_zeros(2, len(run.modalities))

@@ -14,6 +14,7 @@ from imbalance_lens import Anatomy
 from imbalance_lens.errors import NotApplicableError, SettingError
 from imbalance_lens.models import LateFusion, Mmtm, MmtmNet
 from recipes._base import Run
+from recipes._gate_means import transfers_of
 from recipes.greedy import Greedy
 
 from .gated import CLASSES, NAMES, batches_of, net
@@ -228,6 +229,13 @@ def test_gates_of_another_make_are_known_by_what_they_have():
     plain = recipes.apply(Greedy(alpha=0.0), net(2), batches_of(2), **settings)
     assert own.history["step_conditional_speed"].equals(plain.history["step_conditional_speed"])
     assert any(story(own))
+
+
+def test_what_has_the_same_names_for_other_things_is_no_gate():
+    model = net(2)
+    stage = model.get_submodule("branches.audio.0")
+    stage.sizes, stage.joint, stage.gates = [3], nn.Identity(), nn.Linear(2, 2)  # pyright: ignore
+    assert transfers_of(model) == list(model.transfers)
 
 
 def test_a_network_that_is_frozen_is_refused():
