@@ -35,7 +35,8 @@ def plot_abnormal_batchnorm(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         SchemaError: the dataset is of something else.
     """
     FIGURE.check(ds)
-    ratios = ds[_RATIO].transpose("epoch", "threshold", "layer").sortby("threshold")
+    counted = ds[_RATIO] if "epoch" in ds[_RATIO].dims else ds[_RATIO].expand_dims("epoch")
+    ratios = counted.transpose("epoch", "threshold", "layer").sortby("threshold")
     bounds = ratios["threshold"].values[::-1]
     shades = np.linspace(0.3, 1, len(bounds)) if len(bounds) > 1 else [1.0]
     with canvas(ax, DOUBLE) as ax:

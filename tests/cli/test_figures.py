@@ -72,6 +72,17 @@ def test_two_scans_are_drawn_as_before_and_after(ask, tmp_path):
     assert smallest.value.tolist() == [1, 6 / 16]
 
 
+def test_a_single_scan_is_drawn(ask, tmp_path):
+    torch.save(Looking().state_dict(), tmp_path / "run.pt")
+    ask("scan", tmp_path / "run.pt", "--out", tmp_path / "run.nc")
+    said = ask("figures", tmp_path / "run.nc", "--out", tmp_path, "--format", "svg")
+    names = [path.rpartition("/")[2] for path in said.out.split()]
+    assert names == ["abnormal_batchnorm.svg", "abnormal_batchnorm.csv"]
+    assert "first epoch" not in (tmp_path / names[0]).read_text()
+    table = pd.read_csv(tmp_path / names[1])
+    assert table[table.threshold == 1e-2].value.tolist() == [6 / 16]
+
+
 def test_filters_that_a_scan_has_kept_are_drawn(ask, tmp_path):
     torch.save(Looking().state_dict(), tmp_path / "run.pt")
     kept = tmp_path / "filters.nc"
