@@ -123,6 +123,7 @@ def test_the_page_has_the_accuracies_that_were_measured():
         "random": "random initialization",
         "checkpoint": "checkpoint",
         "checkpoint + ABRi": "checkpoint and ABRi",
+        "checkpoint + naive": "checkpoint, naive",
     }
     for setting, label in told.items():
         (row,) = re.findall(rf"^\| {label} \|(.+)\| [\d.]+ ± [\d.]+ \|$", page, re.M)
