@@ -75,7 +75,13 @@ def figures(
     missing = [name for name in wanted if name not in drawn]
     if missing or not drawn:
         what, held = ", ".join(missing) or "any figure", dict(sources)
-        raise SchemaError(f"{files[-1]} has no numbers for {what}; it holds {', '.join(held)}.")
+        curves = any(name != OVERVIEW and FIGURES.get(name).several for name in missing)
+        hint = (
+            " Curves need two or more epochs, of a history or of several files." if curves else ""
+        )
+        raise SchemaError(
+            f"{files[-1]} has no numbers for {what}; it holds {', '.join(held)}.{hint}"
+        )
     if as_json:
         return json_text({name: [str(out / path) for path in of] for name, of in drawn.items()})
     return "\n".join(str(out / path) for of in drawn.values() for path in of)

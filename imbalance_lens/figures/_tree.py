@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import schema
-from ..errors import NotApplicableError
+from ..errors import NotApplicableError, SchemaError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,8 +48,14 @@ def of_states(states: Sequence[Mapping[str, xr.Dataset]]) -> dict[str, xr.Datase
     plain = [
         {name for name, ds in state.items() if ds.sizes.get("epoch", 1) == 1} for state in states
     ]
-    names = [name for name in states[-1] if all(name in own for own in plain)]
-    return {name: over_epochs([state[name] for state in states]) for name in names}
+    found = {}
+    for name in (name for name in states[-1] if all(name in own for own in plain)):
+        try:
+            found[name] = over_epochs([state[name] for state in states])
+        except SchemaError as error:
+            error.add_note(f"(with what {name} says)")
+            raise
+    return found
 
 
 def _part(tree: xr.DataTree, attribute: str) -> dict[str, Any]:

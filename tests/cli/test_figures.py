@@ -103,6 +103,25 @@ def test_a_figure_without_numbers_is_refused(ask, saved, tmp_path):
     assert "has no numbers for blend_weights; it holds abnormal_batchnorm, " in said.sentence()
 
 
+def test_a_curve_of_a_single_state_is_refused_with_what_it_takes(ask, saved, tmp_path):
+    said = ask("figures", saved, "--out", tmp_path, "--figure", "linear_probe_curves")
+    assert said.sentence().endswith(
+        "Curves need two or more epochs, of a history or of several files."
+    )
+
+
+def test_states_that_were_measured_in_different_ways_are_refused_by_the_name_of_the_probe(
+    ask, tmp_path
+):
+    torch.save(Looking().state_dict(), tmp_path / "run.pt")
+    files = [tmp_path / "one.nc", tmp_path / "other.nc"]
+    for file, threshold in zip(files, ("1e-2", "1e-3"), strict=True):
+        ask("scan", tmp_path / "run.pt", "--threshold", threshold, "--out", file)
+    said = ask("figures", *files, "--out", tmp_path / "out")
+    assert said.sentence().endswith("Measure all states in the same way. (with what other says)")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_figure_is_refused_with_the_known_ones(ask, saved, tmp_path):
     said = ask("figures", saved, "--out", tmp_path, "--figure", "zero_ot")
     assert said.sentence().startswith("No figure named 'zero_ot'. Did you mean 'zero_out'?")
