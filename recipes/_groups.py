@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,12 @@ def held(groups: Groups) -> set[nn.Parameter]:
 def join_(optimizer: Optimizer, groups: Groups) -> None:
     """Give an optimizer the groups; what it has already is left where it is."""
     known = held(optimizer.param_groups)
+    named = any("param_names" in group for group in optimizer.param_groups)  # then all must be
+    names = (f"added.{number}" for number in itertools.count())
     for group in groups:
         if new := [parameter for parameter in group["params"] if parameter not in known]:
-            optimizer.add_param_group({**group, "params": new})
+            given = list(zip(names, new, strict=False)) if named else new
+            optimizer.add_param_group({**group, "params": given})
 
 
 def check_joined(optimizer: Optimizer, groups: Groups, heads: Iterable[nn.Parameter]) -> None:

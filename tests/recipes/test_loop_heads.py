@@ -13,6 +13,8 @@ from .trainings import (
     fitted,
     loader_of,
     model_of,
+    same,
+    weights_of,
 )
 
 
@@ -46,3 +48,14 @@ class Recurrent(nn.Module):
 def test_features_that_are_not_by_example_get_no_head_and_are_named() -> None:
     with pytest.raises(SettingError, match=r"features of 'visual' are \(3, 8, 8\) for 8 examples"):
         fitted("mlb", model_of(Recurrent))
+
+
+def test_an_optimizer_that_knows_parameters_by_name_trains_heads_all_the_same() -> None:
+    def ends(named: bool) -> dict[str, Tensor]:
+        model = model_of()
+        parameters = model.named_parameters() if named else model.parameters()
+        optimizer = torch.optim.SGD(parameters, lr=0.1)
+        fit = fitted("multi_loss", model, optimizer=optimizer)
+        return {**weights_of(fit.model), **weights_of(fit.heads["audio"])}
+
+    assert same(ends(named=True), ends(named=False))
