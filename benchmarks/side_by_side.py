@@ -1,4 +1,4 @@
-"""Measure variants side by side: interleaved in one run, medians of ratios to the first."""
+"""Measure variants side by side: each between two runs of the first, medians of the ratios."""
 
 from __future__ import annotations
 
@@ -18,36 +18,45 @@ RESULTS = Path(__file__).parent / "results"
 def measure(
     variants: Mapping[str, Callable[[], object]], *, repeats: int = 7, own_clock: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Run every variant once per repetition and compare within the repetition.
+    """Run the unit, a variant, the unit, another variant, and so on, and compare neighbors.
+
+    A machine with other work speeds up and slows down within seconds, so that each run of a
+    variant is compared with the mean of the unit's runs right before and right after it.
 
     Args:
         variants: name -> what to run; the first is the unit. Each runs once before, unmeasured.
-        repeats: repetitions; every other one runs the variants in reverse, so that a machine
-            that slows down or speeds up favours nobody.
+        repeats: repetitions; every other one runs the variants in reverse.
         own_clock: whether variants return the seconds that count, to leave out a set-up.
 
     Returns:
-        name -> median seconds, median ratio to the unit, and the ratio's quartiles.
+        name -> median seconds, median ratio to the unit, and the ratio's quartiles; of the unit,
+        the quartiles of a run to the one before it, which nothing but the machine makes differ.
     """
     for run in variants.values():
         run()
+    unit, *others = variants
     seconds: dict[str, list[float]] = {name: [] for name in variants}
+    ratios: dict[str, list[float]] = {name: [] for name in variants}
+    seconds[unit].append(_seconds(variants[unit], own_clock))
     for repetition in range(repeats):
-        order = list(variants)
-        for name in order if repetition % 2 == 0 else reversed(order):
-            seconds[name].append(_seconds(variants[name], own_clock))
-    unit = seconds[next(iter(variants))]
-    answer = {}
-    for name, times in seconds.items():
-        ratios = [mine / its for mine, its in zip(times, unit, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4) if repeats > 1 else ratios * 3
-        answer[name] = {
-            "seconds": statistics.median(times),
-            "ratio": middle,
-            "ratio_low": low,
-            "ratio_high": high,
-        }
-    return answer
+        for name in others if repetition % 2 == 0 else reversed(others):
+            before, mine = seconds[unit][-1], _seconds(variants[name], own_clock)
+            after = _seconds(variants[unit], own_clock)
+            seconds[name].append(mine)
+            seconds[unit].append(after)
+            ratios[name].append(2 * mine / (before + after))
+            ratios[unit].append(after / before)
+    return {name: _summary(seconds[name], ratios[name]) for name in variants}
+
+
+def _summary(seconds: list[float], ratios: list[float]) -> dict[str, float]:
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {
+        "seconds": statistics.median(seconds),
+        "ratio": middle,
+        "ratio_low": low,
+        "ratio_high": high,
+    }
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, float]], limits: Mapping[str, float]) -> None:
