@@ -18,6 +18,8 @@ _BROAD = 2.2
 """Width of a page of tiles beside its height, about."""
 _THIN = 4
 """Tiles that are broader than so many times their height are stretched, or nothing is seen."""
+_LONG = 256
+"""Of longer sides of an image, entries at even distances are drawn; a page shows no more."""
 _MOST = 1024
 _HEIGHT = (1.2, 8.0)
 """The smallest and the largest height of a new figure, in inches."""
@@ -82,7 +84,9 @@ def tiles(
 
 
 def _stretched(images: np.ndarray) -> np.ndarray:
-    """Repeat rows, or columns, of very thin images."""
+    """Repeat rows, or columns, of very thin images, after thinning out long ones."""
+    down, right = (-(-max(size, 1) // _LONG) for size in images.shape[1:3])
+    images = images[:, ::down, ::right]
     height, width = (max(size, 1) for size in images.shape[1:3])
     images = np.repeat(images, -(-width // (_THIN * height)), axis=1)
     return np.repeat(images, -(-height // (_THIN * width)), axis=2)

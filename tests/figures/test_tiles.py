@@ -6,6 +6,7 @@ from matplotlib.patches import Rectangle
 
 from imbalance_lens import feature_maps, scan_filters
 from imbalance_lens.figures import FIGURES, plot_feature_maps, plot_filters
+from imbalance_lens.figures._tiles import tiles
 
 from .looks import complaints
 from .real import Looking, looked
@@ -105,3 +106,10 @@ def test_no_channel_leaves_an_empty_figure(figure, dim):
     assert not FIGURES.get(figure).fits(empty)
     ax = FIGURES.get(figure).plot(empty)
     assert [text.get_text() for text in ax.texts] == ["no number is known"]
+
+
+def test_a_long_signal_is_drawn_from_entries_at_even_distances():
+    ax = tiles(None, np.arange(2 * 20_000.0).reshape(2, 1, 20_000), {}, "")
+    page = np.ma.getdata(ax.get_images()[0].get_array())
+    assert page.size < 200_000
+    assert {0.0, 79.0, 20_000.0} <= set(page[np.isfinite(page)].ravel().tolist())
