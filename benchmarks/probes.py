@@ -72,7 +72,7 @@ def main() -> None:
     results = {}
     for batch in BATCHES:
         title = f"M={VIEWS}, B={batch}, {EXAMPLES} examples of {SIDE} x {SIDE}"
-        rows = measure(variants(probes, batch), repeats=7 if len(probes) == 1 else 3)
+        rows = measure(variants(probes, batch), repeats=5 if len(probes) == 1 else 3)
         show(title, rows, LIMITS)
         results[title] = rows
     name = "probes" if probes == list(VARIANTS) else "_".join(probes)
