@@ -10,58 +10,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from captum.attr import ShapleyValues
 from torch import Tensor
 
-from benchmarks.diagnose import CLASSES, SIDE, LateFusion
-from benchmarks.side_by_side import device, measure, show, write
-from imbalance_lens import Anatomy, diagnose
+from benchmarks.late_fusion import SIDE, LateFusion, anatomy_of, data_of, evaluation, model_of
+from benchmarks.side_by_side import Beside, device, measure, measure_passes, show, write
+from imbalance_lens import diagnose
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.batches import bind
 from imbalance_lens.formulas import coalitions, shapley_values
 
+ALL = "diagnose, all default probes"
 LIMITS = {2: 1.35, 4: 1.50}
 EXAMPLES = 320
 SMALL_BATCH, LARGE_BATCH = 8, 64
 
 
-def data_of(views: int, batch: int, batches: int) -> list[tuple[Tensor, ...]]:
-    torch.manual_seed(0)
-    return [
-        (
-            *(torch.randn(batch, 3, SIDE, SIDE, device=device()) for _ in range(views)),
-            torch.randint(0, CLASSES, (batch,)),
-        )
-        for _ in range(batches)
-    ]
-
-
-def anatomy_of(views: int) -> Anatomy:
-    return Anatomy({f"views_{i}": f"nets.{i}" for i in range(views)}, head="head")
-
-
-def together(views: int, batch: int) -> dict[str, Callable[[], object]]:
-    model = LateFusion(views).to(device()).eval()
-    data = data_of(views, batch, EXAMPLES // batch)
-
-    def plain() -> None:
-        with torch.no_grad():
-            for *inputs, _ in data:
-                model(*inputs)
-
-    return {
-        "plain evaluation": plain,
-        "diagnose, all default probes": lambda: diagnose(
-            model, data, anatomy_of(views), progress=False
-        ),
-    }
+def diagnosed(model: LateFusion, data: Beside) -> None:
+    diagnose(model, data, anatomy_of(len(model.nets)), progress=False)
 
 
 def games(views: int) -> tuple[dict[str, Callable[[], object]], float]:
     """Return the variants of one batch, and how far the values of the same game lie apart."""
-    model, (batch,) = LateFusion(views).to(device()).eval(), data_of(views, SMALL_BATCH, 1)
+    model, (batch,) = model_of(views), data_of(views, SMALL_BATCH, 1)
     *inputs, labels = batch
     target = labels.to(device())
 
@@ -91,8 +65,14 @@ def main() -> None:
     results: dict[str, object] = {}
     for views, batch in itertools.product((2, 4), (SMALL_BATCH, LARGE_BATCH)):
         title = f"M={views}, B={batch}, {EXAMPLES} examples of {SIDE} x {SIDE}"
-        rows = measure(together(views, batch), repeats=3)
-        show(title, rows, {"diagnose, all default probes": LIMITS[views]})
+        model = model_of(views)
+        rows = measure_passes(
+            data_of(views, batch, EXAMPLES // batch),
+            evaluation(model),
+            {ALL: partial(diagnosed, model)},
+            repeats=3,
+        )
+        show(title, rows, {ALL: LIMITS[views]})
         results[title] = rows
     for views in (2, 4):
         title = f"Shapley values, M={views}, one batch of {SMALL_BATCH}"

@@ -10,51 +10,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-from torchvision.models import resnet18
-
-from benchmarks.side_by_side import device, measure, show, write
-from imbalance_lens import Anatomy, diagnose
+from benchmarks.late_fusion import SIDE, LateFusion, anatomy_of, data_of, evaluation, model_of
+from benchmarks.side_by_side import Beside, device, measure_passes, show, write
+from imbalance_lens import diagnose
 from imbalance_lens.anatomy.replayer import Replayer
 from imbalance_lens.batches import bind
 from imbalance_lens.formulas import coalitions
 
-CLASSES, SIDE = 10, 96
 LIMITS = {"all coalitions": 1.10, "diagnose, three probes": 1.25, "diagnose, anatomy found": 1.25}
 PROBES = ("abnormal_batchnorm", "logit_norm", "zero_out")
 
 
-class LateFusion(nn.Module):
-    """One ResNet-18 per view, concatenation, one linear head."""
+def variants(views: int, model: LateFusion) -> dict[str, Callable[[Beside], object]]:
+    who = anatomy_of(views)
 
-    def __init__(self, views: int) -> None:
-        super().__init__()
-        self.nets = nn.ModuleList(resnet18(num_classes=64) for _ in range(views))
-        self.head = nn.Linear(64 * views, CLASSES)
-
-    def forward(self, *views: Tensor) -> Tensor:
-        return self.head(torch.cat([net(x) for net, x in zip(self.nets, views, strict=True)], 1))
-
-
-def variants(views: int, batch: int, batches: int) -> dict[str, Callable[[], object]]:
-    torch.manual_seed(0)
-    model = LateFusion(views).to(device()).eval()
-    data = [
-        (
-            *(torch.randn(batch, 3, SIDE, SIDE, device=device()) for _ in range(views)),
-            torch.randint(0, CLASSES, (batch,)),
-        )
-        for _ in range(batches)
-    ]
-    who = Anatomy({f"views_{i}": f"nets.{i}" for i in range(views)}, head="head")
-
-    def plain() -> None:
-        with torch.no_grad():
-            for *inputs, _ in data:
-                model(*inputs)
-
-    def every_coalition() -> None:
+    def every_coalition(data: Beside) -> None:
         with Replayer(model, who) as replayer:
             for *inputs, _ in data:
                 replay = replayer.capture(bind(model, tuple(inputs)))
@@ -62,10 +32,9 @@ def variants(views: int, batch: int, batches: int) -> dict[str, Callable[[], obj
                     replay.logits(present)
 
     return {
-        "plain evaluation": plain,
         "all coalitions": every_coalition,
-        "diagnose, three probes": lambda: diagnose(model, data, who, PROBES, progress=False),
-        "diagnose, anatomy found": lambda: diagnose(model, data, None, PROBES, progress=False),
+        "diagnose, three probes": lambda data: diagnose(model, data, who, PROBES, progress=False),
+        "diagnose, anatomy found": lambda data: diagnose(model, data, None, PROBES, progress=False),
     }
 
 
@@ -88,7 +57,10 @@ def main() -> None:
     results: dict[str, object] = {}
     for views, batch, batches in ((2, 8, 40), (4, 8, 40)):
         title = f"M={views}, B={batch}, {batches} batches of {SIDE} x {SIDE}"
-        rows = measure(variants(views, batch, batches), repeats=5)
+        model = model_of(views)
+        rows = measure_passes(
+            data_of(views, batch, batches), evaluation(model), variants(views, model), repeats=5
+        )
         show(title, rows, LIMITS)
         results[title] = rows
     results["import"] = import_cost()

@@ -9,18 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import torch
-
-from benchmarks.diagnose import CLASSES, SIDE, LateFusion
-from benchmarks.side_by_side import device, measure, show, write
-from imbalance_lens import Anatomy, diagnose
+from benchmarks.late_fusion import SIDE, LateFusion, anatomy_of, data_of, evaluation, model_of
+from benchmarks.side_by_side import Beside, device, measure_passes, show, write
+from imbalance_lens import diagnose
 from imbalance_lens.observer import ProbeChoice
 from imbalance_lens.probes.dead_features import DeadFeatures
 from imbalance_lens.probes.gradient_conflict import GradientConflict
 from imbalance_lens.probes.integrated_gradients import IntegratedGradients
 from imbalance_lens.probes.linear_probe import LinearProbe
 
-VIEWS, EXAMPLES = 2, 320
+VIEWS, EXAMPLES = 2, 640
 BATCHES = (8, 64)
 VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
     "dead_features": {
@@ -38,29 +36,14 @@ VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
 LIMITS = {"dead_features": 1.10}
 
 
-def variants(probes: list[str], batch: int) -> dict[str, Callable[[], object]]:
-    torch.manual_seed(0)
-    model = LateFusion(VIEWS).to(device()).eval()
-    data = [
-        (
-            *(torch.randn(batch, 3, SIDE, SIDE, device=device()) for _ in range(VIEWS)),
-            torch.randint(0, CLASSES, (batch,)),
+def variants(probes: list[str], model: LateFusion) -> dict[str, Callable[[Beside], object]]:
+    def with_probe(make: Callable[[], ProbeChoice]) -> Callable[[Beside], object]:
+        return lambda data: diagnose(model, data, anatomy_of(VIEWS), [make()], progress=False)
+
+    runs: dict[str, Callable[[Beside], object]] = {
+        "diagnose, no probe": lambda data: diagnose(
+            model, data, anatomy_of(VIEWS), [], progress=False
         )
-        for _ in range(EXAMPLES // batch)
-    ]
-    who = Anatomy({f"views_{i}": f"nets.{i}" for i in range(VIEWS)}, head="head")
-
-    def plain() -> None:
-        with torch.no_grad():
-            for *inputs, _ in data:
-                model(*inputs)
-
-    def with_probe(make: Callable[[], ProbeChoice]) -> Callable[[], object]:
-        return lambda: diagnose(model, data, who, [make()], progress=False)
-
-    runs: dict[str, Callable[[], object]] = {
-        "plain evaluation": plain,
-        "diagnose, no probe": lambda: diagnose(model, data, who, [], progress=False),
     }
     for probe in probes:
         runs |= {name: with_probe(make) for name, make in VARIANTS[probe].items()}
@@ -69,10 +52,15 @@ def variants(probes: list[str], batch: int) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     probes = sys.argv[1:] or list(VARIANTS)
-    results = {}
+    results, model = {}, model_of(VIEWS)
     for batch in BATCHES:
         title = f"M={VIEWS}, B={batch}, {EXAMPLES} examples of {SIDE} x {SIDE}"
-        rows = measure(variants(probes, batch), repeats=5 if len(probes) == 1 else 3)
+        rows = measure_passes(
+            data_of(VIEWS, batch, EXAMPLES // batch),
+            evaluation(model),
+            variants(probes, model),
+            repeats=3,
+        )
         show(title, rows, LIMITS)
         results[title] = rows
     name = "probes" if probes == list(VARIANTS) else "_".join(probes)

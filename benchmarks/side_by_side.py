@@ -1,4 +1,4 @@
-"""Measure variants side by side: each between two runs of the first, medians of the ratios."""
+"""Measure variants side by side with a unit, in turns, and give medians of the ratios."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+UNIT = "plain evaluation"
+Batch = TypeVar("Batch")
 
 
 def measure(
@@ -47,6 +50,62 @@ def measure(
             ratios[name].append(2 * mine / (before + after))
             ratios[unit].append(after / before)
     return {name: _summary(seconds[name], ratios[name]) for name in variants}
+
+
+def measure_passes(
+    batches: Sequence[Batch],
+    unit: Callable[[Batch], object],
+    variants: Mapping[str, Callable[[Beside], object]],
+    *,
+    repeats: int = 7,
+) -> dict[str, dict[str, float]]:
+    """Let variants go through batches, of which each is first given to the unit.
+
+    So both are measured within the same tenths of a second, however a machine with other work
+    speeds up and slows down, and what a variant does once counts too.
+
+    Args:
+        batches: what to go through.
+        unit: what a batch costs at least.
+        variants: name -> what goes once through batches.
+        repeats: repetitions; every other one runs the variants in reverse.
+
+    Returns:
+        As `measure`: first the unit's own, which nothing but the machine makes differ from 1.
+    """
+    runs = {UNIT: lambda beside: [unit(batch) for batch in beside], **variants}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    ratios: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run(Beside(batches, unit))
+    for repetition in range(repeats):
+        for name in runs if repetition % 2 == 0 else reversed(runs):
+            beside = Beside(batches, unit)
+            mine = _seconds(lambda run=runs[name], given=beside: run(given), False) - beside.seconds
+            seconds[name].append(mine)
+            ratios[name].append(mine / beside.seconds)
+    return {name: _summary(seconds[name], ratios[name]) for name in runs}
+
+
+class Beside(Generic[Batch]):
+    """Batches, before each of which the unit runs on it.
+
+    Attributes:
+        seconds: what the unit has taken so far.
+    """
+
+    def __init__(self, batches: Sequence[Batch], unit: Callable[[Batch], object]) -> None:
+        self._batches = batches
+        self._unit = unit
+        self.seconds = 0.0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            self.seconds += _seconds(lambda given=batch: self._unit(given), False)
+            yield batch
 
 
 def _summary(seconds: list[float], ratios: list[float]) -> dict[str, float]:

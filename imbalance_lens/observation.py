@@ -76,7 +76,7 @@ class Activation:
 
     Attributes:
         highest: (batch, channels), the largest entry over all positions; NaN where one is.
-        lowest: (batch, channels), the smallest.
+        lowest: (batch, channels), the smallest; None where nobody has asked for that.
         function: what was called, such as "relu" or "gelu".
         rectifies: whether it gives exact zeros, as ReLU does.
         producer: path of the module whose output it was given, or inside which that was made.
@@ -87,7 +87,7 @@ class Activation:
     """
 
     highest: Tensor
-    lowest: Tensor
+    lowest: Tensor | None
     function: str
     rectifies: bool
     producer: str

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+from typing import Any, NamedTuple, Protocol
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 from .batchnorm import is_batchnorm
-from .patches import patched
+from .patches import Patch
 
-# Modules that only call one function with a weight of their own, which tells who calls; and
-# modules that make nothing of their own. To follow neither saves much of the time.
-_KNOWN_BY_WEIGHT = {
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Linear),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+# Modules that do nothing but call one function with what they are given. Each counts as that
+# call: to listen to what happens inside costs several times as much.
+_WEIGHERS = {
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Conv3d: "conv3d",
+    nn.ConvTranspose1d: "conv_transpose1d",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.ConvTranspose3d: "conv_transpose3d",
+    nn.BatchNorm1d: "batch_norm",
+    nn.BatchNorm2d: "batch_norm",
+    nn.BatchNorm3d: "batch_norm",
+    nn.Linear: "linear",
 }
-_NO_MAKERS = {nn.Sequential, nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout}
+_RECTIFIERS = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
+_NO_MAKERS = {nn.Sequential, nn.Identity, nn.Dropout}  # they make nothing of their own
 _CONVOLUTIONS = {f"conv{extra}{n}d" for extra in ("", "_transpose") for n in (1, 2, 3)}
 _KINDS = {
     "batch_norm": "batchnorm",
@@ -29,7 +37,6 @@ _KINDS = {
     **dict.fromkeys(_CONVOLUTIONS, "conv"),
     **dict.fromkeys(("add", "add_", "sub", "sub_"), "sum"),
 }
-_WEIGHING = {"batchnorm", "linear", "conv"}
 _CHANNELS_SECOND = {"batch_norm", "group_norm", "instance_norm", *_CONVOLUTIONS}
 _CHANNELS_LAST = {
     *("linear", "layer_norm", "rms_norm", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu"),
@@ -37,6 +44,9 @@ _CHANNELS_LAST = {
 }
 _MOVES_DIMENSIONS = {"transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis"}
 _SEQUENCES = (tuple, list)
+
+Forward = Callable[..., Any]
+Wrapper = Callable[[Forward], Forward]
 # What they return counts as made by whoever made what they got.
 _PASSES_ON = {
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
@@ -68,11 +78,31 @@ class Made(NamedTuple):
 
 
 @lru_cache(4096)  # the same at every pass, and much slower to make than to find
-def _made(name: str, kind: str, running: str, owner: str | None, channels: int) -> Made:
-    if owner is not None:
-        return Made(owner, owner, kind, channels)
+def _made(name: str, kind: str, running: str, channels: int) -> Made:
     what = kind if kind == "sum" else name.rstrip("_")
     return Made(f"{running} ({what})".strip(), running, kind, channels)
+
+
+class Ear(Protocol):
+    """Hears the functions that are called, and can be spared some.
+
+    Attributes:
+        for_batchnorm: whether it has to hear those of the BatchNorm layers.
+    """
+
+    for_batchnorm: bool
+
+    def pause(self) -> bool:
+        """Hear nothing until `resume`; False where it hears nothing now."""
+        ...
+
+    def resume(self) -> None:
+        """Hear again."""
+        ...
+
+    def take(self, function: str, given: Any, output: Tensor) -> None:
+        """Be told what an activation function gave that was left unheard."""
+        ...
 
 
 class Producers:
@@ -89,29 +119,28 @@ class Producers:
     def __init__(self, model: nn.Module, owner: Callable[[str], str] = lambda _: "") -> None:
         self.owner = cache(owner)
         self._path = ""
-        self._by_weight: dict[int, str] = {}
-        self._watched: list[tuple[str, nn.Module, bool]] = []
+        self._ear: Ear
         # Not in a dictionary with weak keys: there is none that compares tensors by identity
         # and is as quick.
-        self._made: dict[int, tuple[weakref.ref[Tensor], Made]] = {}
-        modules = list(model.named_modules())
-        holders = Counter(id(p) for _, module in modules for p in module._parameters.values())
-        for path, module in modules:
-            as_made = "forward" not in vars(module)
-            if as_made and type(module) in _KNOWN_BY_WEIGHT and _alone(module, holders):
-                self._by_weight[id(module._parameters["weight"])] = path
-            elif not (as_made and type(module) in _NO_MAKERS):
-                self._watched.append((path, module, is_batchnorm(module)))
+        self._made: dict[int, tuple[ref[Tensor], Made]] = {}
+        self._patches = [
+            Patch(module, "forward", wrap)
+            for path, module in model.named_modules()
+            if (wrap := self._wrapper(path, module)) is not None
+        ]
 
     @contextmanager
-    def following(self) -> Iterator[None]:
+    def following(self, ear: Ear) -> Iterator[None]:
         """Keep track of which module is running, and of what modules return, in one pass."""
         self._made.clear()
-        with ExitStack() as stack:
-            for path, module, normalizes in self._watched:
-                followed = self._followed(path, module.forward, normalizes)
-                stack.enter_context(patched(module, "forward", followed))
+        self._ear = ear
+        try:
+            for patch in self._patches:
+                patch.put()
             yield
+        finally:
+            for patch in self._patches:
+                patch.take_back()
 
     def of(self, tensor: Any) -> Made | None:
         """Return who made a tensor; None for what comes from outside, such as an input."""
@@ -139,14 +168,10 @@ class Producers:
         kind = _KINDS.get(name, "other")
         if kind == "sum" and not _adds_alike(args, output):
             kind = "other"
-        owner = None
-        if kind in _WEIGHING:
-            weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-            owner = self._by_weight.get(id(weight))
         for tensor in output if isinstance(output, tuple) else (output,):
             if isinstance(tensor, Tensor):
                 channels = self._channels(name, function, args, kwargs, tensor)
-                self._keep(tensor, _made(name, kind, self._path, owner, channels))
+                self._keep(tensor, _made(name, kind, self._path, channels))
 
     def _channels(
         self,
@@ -177,11 +202,58 @@ class Producers:
 
     def _keep(self, tensor: Any, made: Made) -> None:
         if isinstance(tensor, Tensor):
-            self._made[id(tensor)] = weakref.ref(tensor), made
+            self._made[id(tensor)] = ref(tensor), made
 
-    def _followed(
-        self, path: str, original: Callable[..., Any], normalizes: bool
-    ) -> Callable[..., Any]:
+    def _wrapper(self, path: str, module: nn.Module) -> Wrapper | None:
+        if "forward" not in vars(module):
+            if type(module) in _NO_MAKERS:
+                return None
+            if type(module) in _WEIGHERS:
+                return partial(self._weighing, path, _WEIGHERS[type(module)])
+            if type(module) in _RECTIFIERS:
+                return partial(self._rectifying, _RECTIFIERS[type(module)])
+        return partial(self._followed, path, is_batchnorm(module))
+
+    # Little happens in the next two: between the layers, whose weights have filled the
+    # processor's cache, Python is several times slower than elsewhere.
+
+    def _weighing(self, path: str, name: str, original: Forward) -> Forward:
+        made = Made(path, path, _KINDS[name])
+        channels_last = name in _CHANNELS_LAST
+        normalizes = name == "batch_norm"
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            ear = self._ear
+            paused = not (normalizes and ear.for_batchnorm) and ear.pause()
+            try:
+                output = original(*args, **kwargs)
+                channels = output.ndim - 1 if channels_last else 1
+            finally:
+                if paused:
+                    ear.resume()
+            self._keep(output, made._replace(channels=channels) if channels_last else made)
+            return output
+
+        return forward
+
+    def _rectifying(self, name: str, original: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            ear = self._ear
+            if not ear.pause():
+                return original(*args, **kwargs)
+            try:
+                output = original(*args, **kwargs)
+                given = args[0] if args else kwargs["input"]
+                ear.take(name, given, output)
+            finally:
+                ear.resume()
+            source = self.of(given)
+            self._keep(output, _made(name, "other", self._path, source.channels if source else 1))
+            return output
+
+        return forward
+
+    def _followed(self, path: str, normalizes: bool, original: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
             outside, self._path = self._path, path
             try:
@@ -197,12 +269,6 @@ class Producers:
             return output
 
         return forward
-
-
-def _alone(module: nn.Module, holders: Mapping[int, int]) -> bool:
-    """Say whether a weight tells of one module; sharded ones are exchanged in a pass."""
-    weight = module._parameters.get("weight")
-    return type(weight) is nn.Parameter and holders[id(weight)] == 1
 
 
 def _adds_alike(args: Sequence[Any], output: Any) -> bool:

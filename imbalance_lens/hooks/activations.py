@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch._C import _pop_torch_function_stack, _push_on_torch_function_stack
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
@@ -50,24 +52,27 @@ def activations(
         model: the model that runs in the block, eagerly; for many passes, its `Producers`.
         examples: size of the batch, which tells (batch, tokens, channels) from
             (tokens, batch, channels).
-        at_floor: places of rectifiers whose lower ends are given as 0 unlooked, or as NaN beside
-            an upper one, for who knows that every channel has been as low.
+        at_floor: places of rectifiers whose lower ends are not looked at, for who knows that every
+            channel has been at 0.
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
             their own.
         whole: the place whose maps are kept too, with or without the function.
 
     Yields:
-        Place -> activation: the module whose output went in, or the module inside which that was
-        made and by what, then the function, as in "layer1.0.bn1 > relu" and
-        "layer1.0 (sum) > relu"; "trunk.bn#1 > relu" is the second one at that place.
+        Place -> activation, once the block has ended: the module whose output went in, or the
+        module inside which that was made and by what, then the function, as in
+        "layer1.0.bn1 > relu" and "layer1.0 (sum) > relu"; "trunk.bn#1 > relu" is the second one
+        at that place.
 
     Raises:
         NotApplicableError: from the model's call, where a batch has no statistics.
     """
     producers = model if isinstance(model, Producers) else Producers(model)
     listener = _Listener(producers, examples, at_floor, batch_statistics, whole)
-    with producers.following(), listener:
-        yield listener.heard
+    heard: dict[str, Activation] = {}
+    with producers.following(listener), listener:
+        yield heard
+    heard.update(listener.told())
 
 
 def by_example(activation: Activation, examples: int) -> Activation:
@@ -79,20 +84,28 @@ def by_example(activation: Activation, examples: int) -> Activation:
     if rows == examples or not examples or rows % examples:
         return activation
     fold = (examples, rows // examples)
-    maps = activation.maps
+    lowest, maps = activation.lowest, activation.maps
     return replace(
         activation,
         highest=activation.highest.unflatten(0, fold).amax(1),
-        lowest=activation.lowest.unflatten(0, fold).amin(1),
+        lowest=None if lowest is None else lowest.unflatten(0, fold).amin(1),
         maps=None if maps is None else maps.unflatten(0, fold).movedim(1, 2),
     )
+
+
+class _Taken(NamedTuple):
+    highest: Tensor
+    lowest: Tensor | None
+    function: str
+    made: Made
+    maps: Tensor | None
 
 
 class _Listener(TorchFunctionMode):
     """Sees every call of a function of PyTorch from Python.
 
     A mode, since functions cannot be seen by hooks; it is off while a function runs, so that
-    `nn.ReLU`, `F.relu` and `torch.relu` inside each other count once.
+    `nn.ReLU`, `nn.functional.relu` and `torch.relu` inside each other count once.
     """
 
     def __init__(
@@ -104,11 +117,11 @@ class _Listener(TorchFunctionMode):
         whole: str | None,
     ) -> None:
         super().__init__()
-        self.heard: dict[str, Activation] = {}
+        self._taken: dict[str, _Taken] = {}
         self._producers = producers
         self._examples = examples
         self._at_floor = at_floor
-        self._batch_statistics = batch_statistics
+        self.for_batchnorm = batch_statistics
         self._whole = whole
         self._calls: Counter[str] = Counter()
 
@@ -116,21 +129,57 @@ class _Listener(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._batch_statistics and func is nn.functional.batch_norm:
+        if self.for_batchnorm and func is nn.functional.batch_norm:
             args, kwargs = _with_batch_statistics(args, kwargs)
         output = func(*args, **kwargs)
         if not isinstance(output, _MADE):
             return output
         activation = _activation(name_of(func), kwargs)
         if activation and isinstance(output, Tensor):
-            given = args[0] if args else kwargs.get("input")
             # Before `note`, which takes the output of a function in place for what went in.
-            made = self._producers.of(given) or self._producers.of_outsider()
-            self._hear(activation, made, output)
+            self.take(activation, args[0] if args else kwargs.get("input"), output)
         self._producers.note(func, args, kwargs, output)
         return output
 
-    def _hear(self, function: str, made: Made, output: Tensor) -> None:
+    def pause(self) -> bool:
+        """Hear nothing until `resume`; False where nothing is heard now, as within a function."""
+        try:
+            mode = _pop_torch_function_stack()
+        except RuntimeError:
+            return False
+        if mode is self:
+            return True
+        _push_on_torch_function_stack(mode)  # somebody else's, which came later
+        return False
+
+    def resume(self) -> None:
+        """Hear again."""
+        _push_on_torch_function_stack(self)
+
+    def take(self, function: str, given: Any, output: Tensor) -> None:
+        """Take the ends of what an activation function gave."""
+        self._look(function, self._producers.of(given) or self._producers.of_outsider(), output)
+
+    def told(self) -> Iterator[tuple[str, Activation]]:
+        """Return what was taken, by place."""
+        for name, (highest, lowest, function, made, maps) in self._taken.items():
+            yield (
+                name,
+                Activation(
+                    highest=highest,
+                    lowest=lowest,
+                    function=function,
+                    rectifies=function not in _SMOOTH.values(),
+                    producer=made.path,
+                    kind=made.kind,
+                    modality=self._producers.owner(made.path),
+                    maps=maps,
+                ),
+            )
+
+    def _look(self, function: str, made: Made, output: Tensor) -> None:
+        # As little as can be: between the layers, whose weights have filled the processor's
+        # cache, Python is several times slower than afterwards.
         features = output.is_floating_point() and output.ndim > 1
         if not features or is_functorch_wrapped_tensor(output):
             return
@@ -138,33 +187,29 @@ class _Listener(TorchFunctionMode):
         # (tokens, batch, channels), as recurrent nets and transformers have it
         turned = made.channels == output.ndim - 1 == 2 and rows != self._examples == others
         kept = (1 if turned else 0, made.channels)
-        positions = [dim for dim in range(output.ndim) if dim not in kept]
-        values = output.detach()
+        positions = _others(output.ndim, kept)
+        values = output.detach() if output.requires_grad else output
         name = self._name(made.place, function)
-        wanted = self._whole in (name, name.removesuffix(f" > {function}"))
+        whole = self._whole
+        wanted = whole is not None and whole in (name, name.removesuffix(f" > {function}"))
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
         if not positions:
             lowest = highest
-        elif name in self._at_floor:
-            lowest = highest.clamp(max=0)  # which leaves a NaN
         else:
-            lowest = values.amin(positions)
-        self.heard[name] = Activation(
-            highest=highest,
-            lowest=lowest,
-            function=function,
-            rectifies=function not in _SMOOTH.values(),
-            producer=made.path,
-            kind=made.kind,
-            modality=self._producers.owner(made.path),
-            maps=values.movedim(kept, (0, 1)).clone() if wanted else None,
-        )
+            lowest = None if name in self._at_floor else values.amin(positions)
+        maps = values.movedim(kept, (0, 1)).clone() if wanted else None
+        self._taken[name] = _Taken(highest, lowest, function, made, maps)
 
     def _name(self, place: str, function: str) -> str:
         before = self._calls[place]
         self._calls[place] += 1
         return f"{place}#{before} > {function}" if before else f"{place} > {function}"
+
+
+@cache
+def _others(dimensions: int, kept: tuple[int, int]) -> list[int]:
+    return [dim for dim in range(dimensions) if dim not in kept]
 
 
 def _activation(name: str, kwargs: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Self
 
 import torch
+from torch import Tensor
 
 from .. import checks
 from ..errors import NotApplicableError, SettingError
@@ -102,12 +103,12 @@ class DeadFeatures(Probe):
         layout = tuple((place, heard.highest.shape[1]) for place, heard in usable.items())
         device = seen.logits.device  # activations are on several where the model is
         highest = torch.cat([heard.highest.to(device) for heard in usable.values()], 1)
-        lowest = torch.cat([heard.lowest.to(device) for heard in usable.values()], 1)
+        lowest = torch.cat([_lows(heard).to(device) for heard in usable.values()], 1)
         if layout not in self._seen:
             classes = seen.logits.shape[1] if self.per_class else 0
-            self._seen[layout] = Extremes.none_of(highest, classes)
-        self._seen[layout].update(highest, lowest, seen.labels, self.tolerance)
-        if device.type == "cpu":
+            self._seen[layout] = Extremes.none_of(highest, classes, self.tolerance)
+        counted = self._seen[layout].take(highest, lowest, seen.labels)
+        if counted and device.type == "cpu":
             self._note_floors(usable, layout)
         for place in usable.keys() - self._places.keys():
             none = highest.new_empty(0)
@@ -158,6 +159,11 @@ class DeadFeatures(Probe):
         if heard.highest.shape[0] != examples:
             return "its rows cannot be told apart by example"
         return ""
+
+
+def _lows(heard: Activation) -> Tensor:
+    """Return the lower ends; at a known floor the upper ones, which are as good: not below 0."""
+    return heard.highest if heard.lowest is None else heard.lowest
 
 
 def _by_place(seen: Mapping[Layout, Extremes]) -> tuple[dict[str, Extremes], set[str]]:

@@ -176,6 +176,7 @@ def test_a_union_has_the_weighted_mean_of_the_rates():
 def test_lower_ends_are_taken_until_every_channel_has_been_at_0():
     probe = DeadFeatures(tolerance=0.1)
     low, high = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), torch.tensor([[[1.0, 2.0], [0.0, 3.0]]])
+    low, high = low.expand(64, 2, 2), high.expand(64, 2, 2)  # small batches are counted together
     probe.observe(seen({"net": relu(low), "smooth": relu(low * 0, "gelu")}))
     assert probe.at_floor() == set()
     other = DeadFeatures(tolerance=0.1)
@@ -189,10 +190,10 @@ def test_lower_ends_are_taken_until_every_channel_has_been_at_0():
 
 def test_memory_does_not_grow_with_the_data():
     probe, sizes = DeadFeatures(), []
-    for _ in range(20):
+    for _ in range(80):
         probe.observe(seen({"place": relu(torch.randn(8, 16, 4))}, torch.arange(8) % CLASSES))
         sizes.append(len(pickle.dumps(probe)))
-    assert sizes[-1] == sizes[0]
+    assert max(sizes[40:]) <= max(sizes[:40]) + 8  # a count takes more digits
 
 
 def test_places_that_only_some_batches_reach_are_counted_by_themselves():
