@@ -18,7 +18,7 @@ from imbalance_lens.probes.gradient_conflict import GradientConflict
 from imbalance_lens.probes.integrated_gradients import IntegratedGradients
 from imbalance_lens.probes.linear_probe import LinearProbe
 
-VIEWS, EXAMPLES = 2, 640
+VIEWS, EXAMPLES = 2, 1024
 BATCHES = (8, 64)
 VARIANTS: dict[str, dict[str, Callable[[], ProbeChoice]]] = {
     "dead_features": {

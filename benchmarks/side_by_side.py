@@ -77,7 +77,7 @@ def measure_passes(
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     ratios: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
-        run(Beside(batches, unit))
+        run(Beside(batches[:2], unit))
     for repetition in range(repeats):
         for name in runs if repetition % 2 == 0 else reversed(runs):
             beside = Beside(batches, unit)

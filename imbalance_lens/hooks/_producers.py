@@ -100,8 +100,8 @@ class Ear(Protocol):
         """Hear again."""
         ...
 
-    def take(self, function: str, given: Any, output: Tensor) -> None:
-        """Be told what an activation function gave that was left unheard."""
+    def take(self, function: str, made: Made, output: Tensor) -> None:
+        """Be told what an activation function gave, unheard, for what was made so."""
         ...
 
 
@@ -243,12 +243,11 @@ class Producers:
                 return original(*args, **kwargs)
             try:
                 output = original(*args, **kwargs)
-                given = args[0] if args else kwargs["input"]
-                ear.take(name, given, output)
+                made = self.of(args[0] if args else kwargs["input"]) or self.of_outsider()
+                ear.take(name, made, output)
             finally:
                 ear.resume()
-            source = self.of(given)
-            self._keep(output, _made(name, "other", self._path, source.channels if source else 1))
+            self._keep(output, _made(name, "other", self._path, made.channels))
             return output
 
         return forward

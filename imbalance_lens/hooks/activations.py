@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 from torch._C import _pop_torch_function_stack, _push_on_torch_function_stack
@@ -93,12 +92,8 @@ def by_example(activation: Activation, examples: int) -> Activation:
     )
 
 
-class _Taken(NamedTuple):
-    highest: Tensor
-    lowest: Tensor | None
-    function: str
-    made: Made
-    maps: Tensor | None
+_Taken = tuple[Tensor, Tensor | None, str, Made, Tensor | None]
+"""Upper and lower ends, function, what went in, and the maps."""
 
 
 class _Listener(TorchFunctionMode):
@@ -123,7 +118,7 @@ class _Listener(TorchFunctionMode):
         self._at_floor = at_floor
         self.for_batchnorm = batch_statistics
         self._whole = whole
-        self._calls: Counter[str] = Counter()
+        self._calls: dict[str, int] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -137,7 +132,9 @@ class _Listener(TorchFunctionMode):
         activation = _activation(name_of(func), kwargs)
         if activation and isinstance(output, Tensor):
             # Before `note`, which takes the output of a function in place for what went in.
-            self.take(activation, args[0] if args else kwargs.get("input"), output)
+            given = args[0] if args else kwargs.get("input")
+            made = self._producers.of(given) or self._producers.of_outsider()
+            self.take(activation, made, output)
         self._producers.note(func, args, kwargs, output)
         return output
 
@@ -156,10 +153,6 @@ class _Listener(TorchFunctionMode):
         """Hear again."""
         _push_on_torch_function_stack(self)
 
-    def take(self, function: str, given: Any, output: Tensor) -> None:
-        """Take the ends of what an activation function gave."""
-        self._look(function, self._producers.of(given) or self._producers.of_outsider(), output)
-
     def told(self) -> Iterator[tuple[str, Activation]]:
         """Return what was taken, by place."""
         for name, (highest, lowest, function, made, maps) in self._taken.items():
@@ -177,39 +170,46 @@ class _Listener(TorchFunctionMode):
                 ),
             )
 
-    def _look(self, function: str, made: Made, output: Tensor) -> None:
+    def take(self, function: str, made: Made, output: Tensor) -> None:
+        """Take the ends of what an activation function gave for what was made so."""
         # As little as can be: between the layers, whose weights have filled the processor's
         # cache, Python is several times slower than afterwards.
-        features = output.is_floating_point() and output.ndim > 1
+        dimensions, channels = output.ndim, made.channels
+        features = output.is_floating_point() and dimensions > 1
         if not features or is_functorch_wrapped_tensor(output):
             return
-        rows, others = output.shape[:2]
         # (tokens, batch, channels), as recurrent nets and transformers have it
-        turned = made.channels == output.ndim - 1 == 2 and rows != self._examples == others
-        kept = (1 if turned else 0, made.channels)
-        positions = _others(output.ndim, kept)
+        sequence = dimensions == 3 and channels == 2
+        turned = sequence and output.shape[0] != self._examples == output.shape[1]
+        kept, positions = _split(dimensions, channels, turned)
         values = output.detach() if output.requires_grad else output
         name = self._name(made.place, function)
-        whole = self._whole
-        wanted = whole is not None and whole in (name, name.removesuffix(f" > {function}"))
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
-        if not positions:
-            lowest = highest
-        else:
-            lowest = None if name in self._at_floor else values.amin(positions)
+        lowest = highest if not positions else None
+        if positions and name not in self._at_floor:
+            lowest = values.amin(positions)
+        wanted = self._whole is not None and _is_at(self._whole, name, function)
         maps = values.movedim(kept, (0, 1)).clone() if wanted else None
-        self._taken[name] = _Taken(highest, lowest, function, made, maps)
+        self._taken[name] = highest, lowest, function, made, maps
 
     def _name(self, place: str, function: str) -> str:
-        before = self._calls[place]
-        self._calls[place] += 1
+        before = self._calls.get(place, 0)
+        self._calls[place] = before + 1
         return f"{place}#{before} > {function}" if before else f"{place} > {function}"
 
 
 @cache
-def _others(dimensions: int, kept: tuple[int, int]) -> list[int]:
-    return [dim for dim in range(dimensions) if dim not in kept]
+def _split(
+    dimensions: int, channels: int, second_first: bool
+) -> tuple[tuple[int, int], tuple[int, ...]]:
+    """Return the dimensions of examples and channels, and those of the positions."""
+    kept = (1 if second_first else 0, channels)
+    return kept, tuple(dim for dim in range(dimensions) if dim not in kept)
+
+
+def _is_at(wanted: str, name: str, function: str) -> bool:
+    return wanted in (name, name.removesuffix(f" > {function}"))
 
 
 def _activation(name: str, kwargs: Mapping[str, Any]) -> str | None:

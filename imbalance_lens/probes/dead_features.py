@@ -36,9 +36,9 @@ class DeadFeatures(Probe):
     All ReLUs of the model are looked at, modules and functions, also those with a cap. The model
     is in eval mode, in a training too.
 
-    Cost: one or two reductions of each activation and some Python per function that the model
-    calls, a few hundredths of a pass. In a training, or with `bn_stats="batch"`, one more pass
-    per batch. It keeps 32 bytes per channel, and 4 more per class.
+    Cost: one or two reductions of each activation and some Python per layer, a few hundredths of
+    a pass. In a training, or with `bn_stats="batch"`, one more pass per batch. It keeps 32 bytes
+    per channel, 4 more per class, and 512 at most of examples that it is about to count.
 
     Args:
         threshold: share of the examples from which on a channel is dead. The paper gives no

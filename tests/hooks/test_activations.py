@@ -9,6 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+from torch.overrides import TorchFunctionMode, _len_torch_function_stack
+from torch.utils.checkpoint import checkpoint
 
 from imbalance_lens.errors import NotApplicableError
 from imbalance_lens.hooks.activations import activations, by_example
@@ -235,3 +237,58 @@ def test_a_nan_is_told_of_a_place_at_its_floor_too():
         model(x)
     _, looked_at = only(dict(heard))
     assert looked_at.highest.isnan().any(1).tolist() == [k == 1 for k in range(len(x))]
+
+
+class Doubling(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        return output * 2 if func in (F.relu, torch.relu_) else output
+
+
+def test_another_mode_inside_or_outside_acts_as_before():
+    def within(own, x):
+        with Doubling():
+            return own.act(own.conv(x))
+
+    for run in (within, lambda own, x: own.act(own.conv(x))):
+        for act in (nn.ReLU(), nn.ReLU(inplace=True), nn.GELU()):
+            model = Model(run, conv=nn.Conv2d(3, 5, 3), act=act).eval()
+            x = pictures()
+            with torch.no_grad(), Doubling():
+                expected = model(x)
+            with torch.no_grad(), Doubling(), activations(model, BATCH) as heard:
+                output = model(x)
+            assert torch.equal(output, expected)
+            assert len(heard) == 1
+            assert _len_torch_function_stack() == 0
+
+
+def test_a_rectifier_is_heard_by_keyword_and_by_its_own_forward():
+    model = Model(
+        lambda own, x: own.act.forward(own.conv(input=x)) + own.act(input=own.conv(x)),
+        conv=nn.Conv2d(3, 5, 3),
+        act=nn.ReLU(),
+    )
+    heard = heard_in(model, pictures())
+    assert list(heard) == ["conv > relu", "conv#1 > relu"]
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 5, 3), nn.ReLU(), nn.BatchNorm2d(4)])
+def test_an_error_in_a_layer_leaves_no_listener_behind(layer):
+    model = nn.Sequential(nn.Conv2d(3, 7, 1), layer)
+    with pytest.raises((RuntimeError, TypeError)), activations(model, BATCH):
+        layer(None if isinstance(layer, nn.ReLU) else pictures())
+    assert _len_torch_function_stack() == 0
+    assert all("forward" not in vars(each) for each in model.modules())
+
+
+def test_a_layer_inside_a_function_counts_as_that_function():
+    act = nn.ReLU()
+    model = Model(lambda own, x: torch.vmap(own.conv)(x[:, None]).relu(), conv=nn.Conv2d(3, 5, 3))
+    assert len(heard_in(model, pictures())) == 1
+    model = Model(
+        lambda own, x: checkpoint(own.act, own.conv(x), use_reentrant=False),
+        conv=nn.Conv2d(3, 5, 3),
+        act=act,
+    )
+    assert list(heard_in(model, pictures())) == ["conv > relu"]
