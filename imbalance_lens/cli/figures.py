@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,34 +58,42 @@ def figures(
         if name not in names:
             raise unknown("figure", name, names)
     tree, sources = _opened(files)
+    fitting = {
+        name: next((ds for _, ds in sources if FIGURES.get(name).fits(ds)), None)
+        for name in FIGURES.names()
+        if not wanted or name in wanted
+    }
+    found = {name: ds for name, ds in fitting.items() if ds is not None}
+    whole = tree if OVERVIEW in wanted or (found and not wanted) else None
+    there = {*found, *([] if whole is None else [OVERVIEW])}
+    missing = [name for name in wanted if name not in there]
+    if missing or not there:
+        raise _nothing_to_draw(files[-1], missing, dict(sources))
     drawn: dict[str, list[str]] = {}
     out.mkdir(parents=True, exist_ok=True)
-    for name in (name for name in FIGURES.names() if not wanted or name in wanted):
+    for name, ds in found.items():
         figure = FIGURES.get(name)
-        ds = next((ds for _, ds in sources if figure.fits(ds)), None)
-        if ds is not None:
-            save(figure.plot(ds), out / f"{name}.{form}")
-            with replacing(out / f"{name}.csv") as draft:
-                tidy(figure.numbers(ds)).to_csv(draft, index=False)
-            drawn[name] = [f"{name}.{form}", f"{name}.csv"]
-    if tree is not None and (OVERVIEW in wanted or (drawn and not wanted)):
+        save(figure.plot(ds), out / f"{name}.{form}")
+        with replacing(out / f"{name}.csv") as draft:
+            tidy(figure.numbers(ds)).to_csv(draft, index=False)
+        drawn[name] = [f"{name}.{form}", f"{name}.csv"]
+    if whole is not None:
         from ..figures.overview import plot_overview
 
-        save(plot_overview(tree), out / f"{OVERVIEW}.{form}")
+        save(plot_overview(whole), out / f"{OVERVIEW}.{form}")
         drawn[OVERVIEW] = [f"{OVERVIEW}.{form}"]
-    missing = [name for name in wanted if name not in drawn]
-    if missing or not drawn:
-        what, held = ", ".join(missing) or "any figure", dict(sources)
-        curves = any(name != OVERVIEW and FIGURES.get(name).several for name in missing)
-        hint = (
-            " Curves need two or more epochs, of a history or of several files." if curves else ""
-        )
-        raise SchemaError(
-            f"{files[-1]} has no numbers for {what}; it holds {', '.join(held)}.{hint}"
-        )
     if as_json:
         return json_text({name: [str(out / path) for path in of] for name, of in drawn.items()})
     return "\n".join(str(out / path) for of in drawn.values() for path in of)
+
+
+def _nothing_to_draw(file: Path, missing: list[str], held: Iterable[str]) -> SchemaError:
+    from ..figures import FIGURES
+
+    what = ", ".join(missing) or "any figure"
+    curves = any(name != OVERVIEW and FIGURES.get(name).several for name in missing)
+    hint = " Curves need two or more epochs, of a history or of several files." if curves else ""
+    return SchemaError(f"{file} has no numbers for {what}; it holds {', '.join(held)}.{hint}")
 
 
 def _opened(files: tuple[Path, ...]) -> tuple[xr.DataTree | None, list[tuple[str, xr.Dataset]]]:

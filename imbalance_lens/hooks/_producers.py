@@ -231,7 +231,8 @@ class Producers:
             finally:
                 if paused:
                     ear.resume()
-            self._keep(output, made._replace(channels=channels) if channels_last else made)
+            kept = made._replace(channels=channels) if channels_last else made
+            self._made[id(output)] = ref(output), kept
             return output
 
         return forward
@@ -247,7 +248,10 @@ class Producers:
                 ear.take(name, made, output)
             finally:
                 ear.resume()
-            self._keep(output, _made(name, "other", self._path, made.channels))
+            self._made[id(output)] = (
+                ref(output),
+                _made(name, "other", self._path, made.channels),
+            )
             return output
 
         return forward

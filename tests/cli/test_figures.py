@@ -99,8 +99,10 @@ def test_a_layer_without_a_file_for_it_is_refused(ask, tmp_path):
 
 
 def test_a_figure_without_numbers_is_refused(ask, saved, tmp_path):
-    said = ask("figures", saved, "--out", tmp_path, "--figure", "blend_weights")
+    names = ("--figure", "zero_out", "--figure", "blend_weights")
+    said = ask("figures", saved, "--out", tmp_path / "new", *names)
     assert "has no numbers for blend_weights; it holds abnormal_batchnorm, " in said.sentence()
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_curve_of_a_single_state_is_refused_with_what_it_takes(ask, saved, tmp_path):
