@@ -136,3 +136,18 @@ def shown(name: object, most: int = 28) -> str:
         text = f"{text[: most // 2 - 1]}...{text[len(text) - (most // 2 - 2) :]}"
     text = text.replace("$", r"\$")  # else it begins a formula
     return f" {text}" if text.startswith("_") else text  # matplotlib hides what begins with "_"
+
+
+def metric_label(metric: str) -> str:
+    """Return a comparison's metric as a label; the name of a modality stays as it is.
+
+    Example:
+        >>> metric_label("linear_probe RGB"), metric_label("ece")
+        ('Linear probe RGB', 'ECE')
+    """
+    name, space, modality = metric.partition(" ")
+    words = name.replace("_", " ")
+    return shown(f"{_METRICS.get(name, words[:1].upper() + words[1:])}{space}{modality}")
+
+
+_METRICS = {"ece": "ECE", "map": "mAP", "macro_f1": "Macro-F1", "flops_ratio": "FLOPs ratio"}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._base import Plot
 from ._marks import bar, name_ticks, say_if_unknown
-from ._style import NEUTRAL, Look, canvas, shown
+from ._style import NEUTRAL, Look, canvas, metric_label
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +49,7 @@ def plot_comparison(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             if labels[place] == ds.attrs.get("baseline"):
                 ax.axhline(known.mean(), color=NEUTRAL, linewidth=1, linestyle=":")
         name_ticks(ax, labels)
-        ax.set_ylabel(shown(values["metric"].item()).capitalize())
+        ax.set_ylabel(metric_label(values["metric"].item()))
         say_if_unknown(ax, values)
     return ax
 

@@ -11,7 +11,7 @@ from .. import schema
 from ..errors import SchemaError
 from ._base import Plot
 from ._marks import curve, legend, level, say_if_unknown
-from ._style import Look, canvas, shown
+from ._style import Look, canvas, metric_label, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +65,7 @@ def plot_sensitivity(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         baseline = _known(values.sel(recipe=ds.attrs["baseline"]).values)
         level(ax, baseline.mean() if len(baseline) else np.nan, shown(ds.attrs["baseline"]))
         ax.set_xlabel(shown(sweep.setting))
-        ax.set_ylabel(shown(values["metric"].item()).capitalize())
+        ax.set_ylabel(metric_label(values["metric"].item()))
         legend(ax)
         say_if_unknown(ax, values)
     return ax

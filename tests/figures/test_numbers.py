@@ -116,7 +116,7 @@ def test_a_comparison_has_the_mean_the_deviation_and_each_seed():
     (error,) = ax.collections[0].get_segments()
     spread = values.isel(recipe=0).std("seed", ddof=1).item()
     assert np.ptp(error[:, 1]) == pytest.approx(2 * spread)
-    assert drawn("comparison", ds.sel(metric=["map"])).get_ylabel() == "Map"
+    assert drawn("comparison", ds.sel(metric=["map"])).get_ylabel() == "mAP"
 
 
 def test_a_unimodal_reference_is_marked_where_it_is_known():
