@@ -133,7 +133,7 @@ def _shown(
 ) -> Iterator[Any]:
     try:
         total = len(loader)  # pyright: ignore[reportArgumentType]
-    except (TypeError, NotImplementedError):
+    except (TypeError, NotImplementedError):  # it has no length: a generator, a stream
         total = None
     if total is not None and most is not None:
         total = min(total, most)

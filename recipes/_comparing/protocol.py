@@ -60,7 +60,7 @@ def _training_set(loader: Iterable[Any]) -> dict[str, Any]:
     for name, counted in (("batches", loader), ("examples", data)):
         try:
             told[name] = len(counted)  # pyright: ignore[reportArgumentType]
-        except (TypeError, NotImplementedError):
+        except (TypeError, NotImplementedError):  # it has no length: a generator, a stream
             told[name] = None
     indices = getattr(data, "indices", None)
     if indices is not None:
