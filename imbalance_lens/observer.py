@@ -185,11 +185,11 @@ class Observer:
         """Say whether a probe asks for this of a batch that is about to be seen."""
         return need in self._needs(self._looking(step, training), training)
 
-    def at_floor(self, step: int, *, training: bool = False) -> frozenset[str]:
+    def peaks_only(self, step: int, *, training: bool = False) -> frozenset[str]:
         """Return the places of which no probe that is about to look needs the lower ends."""
         looking = self._looking(step, training).values()
-        floors = [probe.at_floor() for probe in looking if Need.ACTIVATIONS in probe.needs]
-        return frozenset.intersection(*floors) if floors else frozenset()
+        enough = [probe.peaks_only() for probe in looking if Need.ACTIVATIONS in probe.needs]
+        return frozenset.intersection(*enough) if enough else frozenset()
 
     @property
     def looks_at_training(self) -> bool:

@@ -47,12 +47,12 @@ def show(
     asked = observer.wants(Need.LABELS, 0, training=training)
     for step, (inputs, labels) in enumerate(batches):
         listens = observer.wants(Need.ACTIVATIONS, step, training=training)
-        floor = observer.at_floor(step, training=training)
+        peaks_only = observer.peaks_only(step, training=training)
         given = _names(inputs)
         first = first or given
         with _complete(step, first - given, replayer.anatomy), _numbered(step):
             call = bind(replayer.model, inputs).to(device)
-            replay = replayer.capture(call, listen=listens, at_floor=floor)
+            replay = replayer.capture(call, listen=listens, peaks_only=peaks_only)
         if not replay.examples:
             raise BatchError(
                 f"Batch {step + 1} of the loader has no example. Leave empty batches out."

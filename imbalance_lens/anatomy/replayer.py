@@ -81,7 +81,7 @@ class Replayer:
         *,
         graph: bool = False,
         listen: bool = False,
-        at_floor: Collection[str] = (),
+        peaks_only: Collection[str] = (),
     ) -> Replay:
         """Run the model once and keep what its sites gave.
 
@@ -90,7 +90,7 @@ class Replayer:
             graph: keep the graph, where gradients are enabled.
             listen: also take in what the activation functions give, which saves
                 `Replay.activations` a pass of its own.
-            at_floor: places of activation functions that need no look at how low they go.
+            peaks_only: places of activation functions that need no look at how low they go.
 
         Raises:
             AnatomyError: a site was not reached or holds no features; or, at the first batch, the
@@ -105,7 +105,7 @@ class Replayer:
         with ExitStack() as stack:
             stack.enter_context(differentiable(self.model))
             recorded = stack.enter_context(self.wiring.recording(graph=graph))
-            heard = stack.enter_context(self._listening(call, at_floor)) if listen else None
+            heard = stack.enter_context(self._listening(call, peaks_only)) if listen else None
             output = call(self.model)
         if self._restless is None and start is not None:
             self._restless = start.moved()
@@ -163,12 +163,12 @@ class Replayer:
             now.restore()
 
     def _listening(
-        self, call: Call, at_floor: Collection[str] = (), *, batch_statistics: bool = False
+        self, call: Call, peaks_only: Collection[str] = (), *, batch_statistics: bool = False
     ) -> AbstractContextManager[Mapping[str, Activation]]:
         if self._producers is None:
             self._producers = Producers(self.model, self.anatomy.owner)
         sizes = [len(tensor) for tensor in tensors(dict(call.inputs)) if tensor.ndim]
         examples = sizes[0] if sizes else 0
         return activations(
-            self._producers, examples, at_floor=at_floor, batch_statistics=batch_statistics
+            self._producers, examples, peaks_only=peaks_only, batch_statistics=batch_statistics
         )

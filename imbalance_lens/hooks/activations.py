@@ -36,7 +36,7 @@ def activations(
     model: nn.Module | Producers,
     examples: int,
     *,
-    at_floor: Collection[str] = (),
+    peaks_only: Collection[str] = (),
     batch_statistics: bool = False,
     whole: str | None = None,
 ) -> Iterator[Mapping[str, Activation]]:
@@ -51,8 +51,7 @@ def activations(
         model: the model that runs in the block, eagerly; for many passes, its `Producers`.
         examples: size of the batch, which tells (batch, tokens, channels) from
             (tokens, batch, channels).
-        at_floor: places of rectifiers whose lower ends are not looked at, for who knows that every
-            channel has been at 0.
+        peaks_only: places whose lower ends nobody needs.
         batch_statistics: let the BatchNorm layers use the statistics of the batch, and not touch
             their own.
         whole: the place whose maps are kept too, with or without the function.
@@ -67,7 +66,7 @@ def activations(
         NotApplicableError: from the model's call, where a batch has no statistics.
     """
     producers = model if isinstance(model, Producers) else Producers(model)
-    listener = _Listener(producers, examples, at_floor, batch_statistics, whole)
+    listener = _Listener(producers, examples, peaks_only, batch_statistics, whole)
     heard: dict[str, Activation] = {}
     with producers.following(listener), listener:
         yield heard
@@ -107,7 +106,7 @@ class _Listener(TorchFunctionMode):
         self,
         producers: Producers,
         examples: int,
-        at_floor: Collection[str],
+        peaks_only: Collection[str],
         batch_statistics: bool,
         whole: str | None,
     ) -> None:
@@ -115,7 +114,7 @@ class _Listener(TorchFunctionMode):
         self._taken: dict[str, _Taken] = {}
         self._producers = producers
         self._examples = examples
-        self._at_floor = at_floor
+        self._peaks_only = peaks_only
         self.for_batchnorm = batch_statistics
         self._whole = whole
         self._calls: dict[str, int] = {}
@@ -187,7 +186,7 @@ class _Listener(TorchFunctionMode):
         # Two reductions: a single pass for both ends is several times slower on a CPU.
         highest = values.amax(positions) if positions else values.clone()
         lowest = highest if not positions else None
-        if positions and name not in self._at_floor:
+        if positions and name not in self._peaks_only:
             lowest = values.amin(positions)
         wanted = self._whole is not None and _is_at(self._whole, name, function)
         maps = values.movedim(kept, (0, 1)).clone() if wanted else None

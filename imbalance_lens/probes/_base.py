@@ -41,11 +41,8 @@ class Probe(ABC):
         """
         return True
 
-    def at_floor(self) -> frozenset[str]:
-        """Return the places whose rectifier has been seen to give 0 in every channel.
-
-        It gives nothing lower, so that of their activations only the upper ends are taken.
-        """
+    def peaks_only(self) -> frozenset[str]:
+        """Return the places of whose activations it needs no lower ends any more."""
         return frozenset()
 
     @abstractmethod

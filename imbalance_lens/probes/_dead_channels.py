@@ -47,7 +47,6 @@ def table(
         "constant": constant,
         "low_variance": flat,
         "highest": [each.highest.double() for each in counts],
-        "lowest": [each.lowest.double() for each in counts],
         "nan_examples": [each.nan for each in counts],
     }
     values = {name: torch.cat(parts).numpy() for name, parts in columns.items()}
@@ -128,7 +127,6 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     ),
     "low_variance": (_CHANNEL, "1", "whether the channel hardly varies beside its layer", _FLAT),
     "highest": (_CHANNEL, "1", "largest entry of the channel", "torch.amax"),
-    "lowest": (_CHANNEL, "1", "smallest entry of the channel", "torch.amin"),
     "nan_examples": (_CHANNEL, "example", "examples in which the channel has a NaN", "torch.isnan"),
     "class_dead_rate": (
         ("channel", "label"),

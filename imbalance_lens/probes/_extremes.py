@@ -11,7 +11,7 @@ from torch import Tensor
 
 _ENOUGH = 64
 """Examples from which on counting costs more than starting to count."""
-_PER_CHANNEL = ("dead", "nan", "highest", "lowest", "class_dead")
+_PER_CHANNEL = ("dead", "nan", "highest", "weakest", "lowest", "class_dead")
 
 
 @dataclass
@@ -22,7 +22,8 @@ class Extremes:
         dead: (channels,), examples in which a channel is dead.
         nan: (channels,), examples in which it holds a NaN.
         highest: (channels,), its largest entry; NaN where one is.
-        lowest: (channels,), its smallest.
+        weakest: (channels,), the smallest of the examples' largest entries.
+        lowest: (channels,), its smallest entry, or a bound below that.
         class_dead: (classes, channels), the dead ones of the examples with a label.
         class_examples: (classes,), the examples with a label.
         examples: all of them.
@@ -34,6 +35,7 @@ class Extremes:
     dead: Tensor
     nan: Tensor
     highest: Tensor
+    weakest: Tensor
     lowest: Tensor
     class_dead: Tensor
     class_examples: Tensor
@@ -53,6 +55,7 @@ class Extremes:
             dead=zeros(channels),
             nan=zeros(channels),
             highest=peaks.new_full((channels,), -torch.inf),
+            weakest=peaks.new_full((channels,), torch.inf),
             lowest=peaks.new_full((channels,), torch.inf),
             class_dead=zeros(classes, channels),
             class_examples=zeros(classes),
@@ -64,7 +67,7 @@ class Extremes:
 
         Args:
             highest: (batch, channels), the ends of each example's map.
-            lowest: (batch, channels).
+            lowest: (batch, channels), or bounds below those.
             labels: (batch,) class indices, or empty.
 
         Returns:
@@ -91,6 +94,7 @@ class Extremes:
         self.dead += counted.sum(0, dtype=torch.int32)
         self.nan += highest.isnan().sum(0, dtype=torch.int32)
         self.highest = torch.maximum(self.highest, highest.amax(0))
+        self.weakest = torch.minimum(self.weakest, highest.amin(0))
         self.lowest = torch.minimum(self.lowest, lowest.amin(0))
         self.examples += len(highest)
         if len(labels) and len(self.class_dead):
@@ -106,6 +110,7 @@ class Extremes:
         for name in ("dead", "nan", "class_dead", "class_examples"):
             getattr(self, name).add_(getattr(other, name).to(device))
         self.highest = torch.maximum(self.highest, other.highest.to(device))
+        self.weakest = torch.minimum(self.weakest, other.weakest.to(device))
         self.lowest = torch.minimum(self.lowest, other.lowest.to(device))
         self.examples += other.examples
 

@@ -21,6 +21,11 @@ from ._extremes import Extremes
 if TYPE_CHECKING:
     import xarray as xr
 
+_FAR = 1e-3
+"""Difference between peaks of a channel, in largest entries of its layer, from which on it varies.
+
+A thousand times what low variance allows.
+"""
 Layout = tuple[tuple[str, int], ...]
 """Place and number of channels of all that one batch has shown, in its order."""
 
@@ -69,7 +74,7 @@ class DeadFeatures(Probe):
     per_class: bool = True
     _seen: dict[Layout, Extremes] = field(default_factory=dict, init=False, repr=False)
     _places: dict[str, Activation] = field(default_factory=dict, init=False, repr=False)
-    _floor: set[str] = field(default_factory=set, init=False, repr=False)
+    _varied: set[str] = field(default_factory=set, init=False, repr=False)
     _left_out: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,12 +86,13 @@ class DeadFeatures(Probe):
         checks.at_least("tolerance", self.tolerance, 0)
         checks.one_of("bn_stats", self.bn_stats, BN_STATS)
 
-    def at_floor(self) -> frozenset[str]:
-        """Return the places whose rectifier has been seen to give 0 in every channel.
+    def peaks_only(self) -> frozenset[str]:
+        """Return the places of which no channel can be constant, or vary little, any more.
 
-        None on an accelerator: to know it there, the host would wait.
+        Only of rectifiers, which give nothing below 0. None on an accelerator: to know it there,
+        the host would wait.
         """
-        return frozenset(self._floor)
+        return frozenset(self._varied)
 
     def observe(self, seen: Observation) -> None:
         """Count one batch.
@@ -109,7 +115,7 @@ class DeadFeatures(Probe):
             self._seen[layout] = Extremes.none_of(highest, classes, self.tolerance)
         counted = self._seen[layout].take(highest, lowest, seen.labels)
         if counted and device.type == "cpu":
-            self._note_floors(usable, layout)
+            self._note_varied(usable, layout)
         for place in usable.keys() - self._places.keys():
             none = highest.new_empty(0)
             self._places[place] = replace(usable[place], highest=none, lowest=none)
@@ -122,7 +128,7 @@ class DeadFeatures(Probe):
             else:
                 self._seen[layout] = counted.copy()
         self._places = {**other._places, **self._places}
-        self._floor |= other._floor
+        self._varied |= other._varied
         self._left_out.update(other._left_out)
 
     def result(self) -> xr.Dataset:
@@ -145,12 +151,14 @@ class DeadFeatures(Probe):
             left_out=left_out,
         )
 
-    def _note_floors(self, heard: Mapping[str, Activation], layout: Layout) -> None:
-        lows = self._seen[layout].lowest.split([size for _, size in layout])
-        self._floor.update(
+    def _note_varied(self, heard: Mapping[str, Activation], layout: Layout) -> None:
+        sizes = [size for _, size in layout]
+        seen = self._seen[layout]
+        ends = (each.split(sizes) for each in (seen.highest, seen.weakest, seen.lowest))
+        self._varied.update(
             place
-            for (place, _), lowest in zip(layout, lows, strict=True)
-            if place not in self._floor and heard[place].rectifies and not lowest.any()
+            for (place, _), *each in zip(layout, *ends, strict=True)
+            if place not in self._varied and heard[place].rectifies and _vary(*each)
         )
 
     def _why_not(self, heard: Activation, examples: int) -> str:
@@ -162,8 +170,14 @@ class DeadFeatures(Probe):
 
 
 def _lows(heard: Activation) -> Tensor:
-    """Return the lower ends; at a known floor the upper ones, which are as good: not below 0."""
-    return heard.highest if heard.lowest is None else heard.lowest
+    """Return the lower ends; 0 for a rectifier of which they do not matter any more."""
+    return torch.zeros_like(heard.highest) if heard.lowest is None else heard.lowest
+
+
+def _vary(highest: Tensor, weakest: Tensor, lowest: Tensor) -> bool:
+    """Say whether every channel of a rectifier has been at 0, or has had peaks far apart."""
+    far = highest - weakest > _FAR * highest.max()
+    return bool((far | (lowest == 0)).all())
 
 
 def _by_place(seen: Mapping[Layout, Extremes]) -> tuple[dict[str, Extremes], set[str]]:

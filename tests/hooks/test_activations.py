@@ -222,7 +222,7 @@ def test_of_a_place_at_its_floor_only_the_upper_ends_are_taken():
     x = pictures() / 9
     taken = heard_in(model, x)
     model.eval()
-    with torch.no_grad(), activations(model, BATCH, at_floor={"conv > relu"}) as heard:
+    with torch.no_grad(), activations(model, BATCH, peaks_only={"conv > relu"}) as heard:
         model(x)
     assert taken["conv > relu"].lowest.min() > 0
     assert heard["conv > relu"].lowest is None
@@ -233,7 +233,7 @@ def test_of_a_place_at_its_floor_only_the_upper_ends_are_taken():
 def test_a_nan_is_told_of_a_place_at_its_floor_too():
     model, x = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()).eval(), pictures()
     x[1, 0, 2, 2] = torch.nan
-    with torch.no_grad(), activations(model, len(x), at_floor={"0 > relu"}) as heard:
+    with torch.no_grad(), activations(model, len(x), peaks_only={"0 > relu"}) as heard:
         model(x)
     _, looked_at = only(dict(heard))
     assert looked_at.highest.isnan().any(1).tolist() == [k == 1 for k in range(len(x))]

@@ -173,19 +173,24 @@ def test_a_union_has_the_weighted_mean_of_the_rates():
     np.testing.assert_allclose(together, (3 * apart[0] + 17 * apart[1]) / 20, rtol=1e-12)
 
 
-def test_lower_ends_are_taken_until_every_channel_has_been_at_0():
+def test_lower_ends_are_taken_until_every_channel_has_been_at_0_or_varied():
     probe = DeadFeatures(tolerance=0.1)
     low, high = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), torch.tensor([[[1.0, 2.0], [0.0, 3.0]]])
     low, high = low.expand(64, 2, 2), high.expand(64, 2, 2)  # small batches are counted together
     probe.observe(seen({"net": relu(low), "smooth": relu(low * 0, "gelu")}))
-    assert probe.at_floor() == set()
+    assert probe.peaks_only() == set()
     other = DeadFeatures(tolerance=0.1)
     other.observe(seen({"net": relu(high * 0)}))
-    assert other.at_floor() == {"net"}
+    assert other.peaks_only() == {"net"}
     probe.observe(seen({"net": relu(high), "smooth": relu(low * 0, "gelu")}))
-    assert probe.at_floor() == {"net"}
+    assert probe.peaks_only() == {"net"}
     probe.observe(seen({"net": relu(high + 1), "smooth": relu(low, "gelu")}))
-    assert probe.at_floor() == {"net"}
+    assert probe.peaks_only() == {"net"}
+    varied = DeadFeatures()
+    for factor in (1.0, 1.0005, 1.003):  # by a thousandth, at last
+        assert varied.peaks_only() == set()
+        varied.observe(seen({"net": relu((low + 1) * factor)}))
+    assert varied.peaks_only() == {"net"}
 
 
 def test_memory_does_not_grow_with_the_data():
