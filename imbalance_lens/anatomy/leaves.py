@@ -48,10 +48,19 @@ def batch_size(call: Call) -> int:
 
 def first_rows(call: Call, rows: int) -> Call:
     """Return the call with the first examples only."""
+    return _cut(call, slice(rows))
+
+
+def last_rows(call: Call, rows: int) -> Call:
+    """Return the call with the last examples only."""
+    return _cut(call, slice(-rows, None))
+
+
+def _cut(call: Call, rows: slice) -> Call:
     batch = batch_size(call)
 
     def cut(_: str, tensor: Tensor) -> Tensor:
-        return tensor[:rows] if tensor.ndim and len(tensor) == batch else tensor
+        return tensor[rows] if tensor.ndim and len(tensor) == batch else tensor
 
     return mapped(cut, call)
 

@@ -225,14 +225,14 @@ class Replay:
         """Return the replay of other inputs."""
         return self._replayer.capture(call)
 
-    def signals_without(self, modality: str) -> dict[str, tuple[Tensor, ...]]:
-        """Return what `signals` are if the other encoders run again while this one answers zero."""
+    def signals_without(self, absent: Collection[str]) -> dict[str, tuple[Tensor, ...]]:
+        """Return what `signals` are if encoders run again while those of some answer zero."""
         claims = self._replayer.wiring.claims
         zero = Fill("zero", 0, self.examples, self.modalities, self._from_zero)
         calls: dict[Target, list[Recorded]] = {target: [] for target in self.recorded.calls}
         with self._replayer.at(self._start), ExitStack() as stack:
             for target, made in calls.items():
-                if all(claim.modality == modality for claim in claims[target]):
+                if all(claim.modality in absent for claim in claims[target]):
                     made += self.recorded.calls[target]
                     answers = (self._answers.of(target, call, zero) for call in range(len(made)))
                     stack.enter_context(answered(target, partial(next, answers)))

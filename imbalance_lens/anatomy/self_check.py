@@ -12,7 +12,7 @@ from ..batches import Call
 from ..checks import AT_INPUTS
 from ..errors import AnatomyError
 from ..trees import carries_signal, map_tensors, tensors
-from .leaves import batch_size, first_rows
+from .leaves import batch_size, last_rows
 from .replay import Replay
 
 FEW = 2
@@ -29,9 +29,9 @@ class Remark(NamedTuple):
 def self_check(replay: Replay) -> list[Remark]:
     """Try a replay on a few examples of its batch before it is used.
 
-    Costs a pass of two examples through the model, one more for each modality, some of fusion and
-    head, and one of fusion and head with the whole batch, of which others may take another way
-    through the model.
+    Costs a pass of two examples through the model, another one through its encoders, some of
+    fusion and head, and two of fusion and head with the whole batch, of which others may take
+    another way through the model. More where something is amiss.
 
     Returns:
         What could not be tried, and which inputs reach the logits past the sites.
@@ -40,7 +40,16 @@ def self_check(replay: Replay) -> list[Remark]:
         AnatomyError: its numbers would be wrong; the message says why.
     """
     few = _of_few(replay)
-    check_replay(few)
+    _check_repeats(few)
+    # The few have run since the batch has, so a replay of that shows what they have left behind.
+    same = _tried_again(replay)
+    if same is None:
+        few = replay
+        replay.disturb(replay.call)  # so that it keeps what it did
+    if same is None or few is replay:
+        _check_traces(leaves_traces(replay))
+    else:
+        _check_traces(not _alike(same, replay.logits_all))
     nested = _nested(few)
     if nested:
         return nested
@@ -50,7 +59,7 @@ def self_check(replay: Replay) -> list[Remark]:
             "no two examples to exchange, or its inputs are no tensors (batch, ...)."
         )
         return [Remark(sentence)]
-    return _bypasses(few) or _bypasses(replay)
+    return _bypasses(few) or _bypasses(replay, same)
 
 
 def check_replay(replay: Replay) -> None:
@@ -62,12 +71,20 @@ def check_replay(replay: Replay) -> None:
     Raises:
         AnatomyError: it does not; the model is random, or keeps state.
     """
+    _check_repeats(replay)
+    _check_traces(leaves_traces(replay))
+
+
+def _check_repeats(replay: Replay) -> None:
     if not repeats(replay):
         raise AnatomyError(
             "Replaying the encoders' outputs does not give the model's own logits: in eval mode "
             f"the model is random or keeps state between passes. {_REPEATABLE}"
         )
-    if leaves_traces(replay):
+
+
+def _check_traces(found: bool) -> None:
+    if found:
         raise AnatomyError(
             "The model reads something that an encoder leaves behind besides its output (an "
             f"attribute, say), which a replay cannot put back. {_REPEATABLE}"
@@ -76,9 +93,20 @@ def check_replay(replay: Replay) -> None:
 
 def repeats(replay: Replay) -> bool:
     """Say whether fusion and head give the model's own logits again."""
-    own = replay.logits_all
-    again = replay.logits_of(replay.rerun(replay.modalities))
-    return _alike(again, own)
+    return _alike(_again(replay), replay.logits_all)
+
+
+def _again(replay: Replay) -> Tensor:
+    return replay.logits_of(replay.rerun(replay.modalities))
+
+
+def _tried_again(replay: Replay) -> Tensor | None:
+    """Return the logits of a replay, if the model still takes a batch of that size."""
+    try:
+        again = _again(replay)
+    except Exception:  # it keeps something of other examples, maybe only how many
+        return None
+    return again if again.shape == replay.logits_all.shape else None
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
@@ -101,16 +129,20 @@ def leaves_traces(replay: Replay) -> bool:
     return not repeats(replay)
 
 
-def bypassing_inputs(replay: Replay) -> tuple[str, ...]:
+def bypassing_inputs(replay: Replay, same: Tensor | None = None) -> tuple[str, ...]:
     """Return the inputs that reach the logits past every site, by exchanging examples.
 
     Inputs that are sites themselves are not asked, and a batch of one has nothing to exchange.
+
+    Args:
+        replay: of the model's own pass.
+        same: its logits with all modalities present, from a replay.
     """
     asked = [name for name in replay.call.inputs if name not in replay.claimed_inputs]
     if not asked:
         return ()
     # Not the model's own logits: fusion may round otherwise where features lie elsewhere in memory.
-    same = replay.logits_of(replay.rerun(replay.modalities))
+    same = _again(replay) if same is None else same
     if _leak(asked, replay, same) is False:
         return ()
     return tuple(name for name in asked if _leak([name], replay, same))
@@ -126,7 +158,7 @@ def _of_few(replay: Replay) -> Replay:
     if batch_size(replay.call) <= FEW:
         return replay
     try:
-        return replay.again(first_rows(replay.call, FEW))
+        return replay.again(last_rows(replay.call, FEW))
     except Exception:  # not the batch was cut, or the model needs more examples
         return replay
 
@@ -166,8 +198,8 @@ def _exchanged(call: Call, names: Collection[str]) -> Call | None:
     return other if moved else None
 
 
-def _bypasses(replay: Replay) -> list[Remark]:
-    says = [name for name in bypassing_inputs(replay) if _says_something(replay, name)]
+def _bypasses(replay: Replay, same: Tensor | None = None) -> list[Remark]:
+    says = [name for name in bypassing_inputs(replay, same) if _says_something(replay, name)]
     if not says:
         return []
     named = ", ".join(map(repr, says))
@@ -182,24 +214,34 @@ def _bypasses(replay: Replay) -> list[Remark]:
 
 def _nested(replay: Replay) -> list[Remark]:
     """Say which encoders take in what another modality's gives."""
-    remarks, signals = [], replay.signals
-    for absent in replay.modalities:
-        try:
-            found = replay.signals_without(absent)
-        except Exception:  # see leaves_traces
-            continue
-        remarks += [
-            Remark(
-                f"{', '.join(replay.sites[name])} of modality {name!r} takes in what "
-                f"{', '.join(replay.sites[absent])} of {absent!r} gives, so leaving {absent!r} out "
-                f"leaves its signal in {name!r}. Name encoders of which none feeds another, or "
-                f"{AT_INPUTS}.",
-                (absent,),
-            )
-            for name in replay.modalities
-            if name != absent and not all(map(_alike, found[name], signals[name]))
-        ]
-    return remarks
+    modalities = replay.modalities
+    alone = (_changed(replay, [each for each in modalities if each != name]) for name in modalities)
+    if all(changed == [] for changed in alone):
+        return []
+    return [
+        Remark(
+            f"{', '.join(replay.sites[name])} of modality {name!r} takes in what "
+            f"{', '.join(replay.sites[absent])} of {absent!r} gives, so leaving {absent!r} out "
+            f"leaves its signal in {name!r}. Name encoders of which none feeds another, or "
+            f"{AT_INPUTS}.",
+            (absent,),
+        )
+        for absent in modalities
+        for name in _changed(replay, [absent]) or []
+    ]
+
+
+def _changed(replay: Replay, absent: Collection[str]) -> list[str] | None:
+    """Return the modalities whose signals are others where absent encoders answer zero.
+
+    None where that cannot be tried.
+    """
+    try:
+        found = replay.signals_without(absent)
+    except Exception:  # see leaves_traces
+        return None
+    signals, present = replay.signals, [name for name in replay.modalities if name not in absent]
+    return [name for name in present if not all(map(_alike, found[name], signals[name]))]
 
 
 def _says_something(replay: Replay, name: str) -> bool:

@@ -26,8 +26,7 @@ _SMOOTH = {
         for inplace in ("", "_")
     },
 }
-
-
+_NAMES_OF_SMOOTH = frozenset(_SMOOTH.values())
 _MADE = (Tensor, tuple)
 
 
@@ -161,7 +160,7 @@ class _Listener(TorchFunctionMode):
                     highest=highest,
                     lowest=lowest,
                     function=function,
-                    rectifies=function not in _SMOOTH.values(),
+                    rectifies=function not in _NAMES_OF_SMOOTH,
                     producer=made.path,
                     kind=made.kind,
                     modality=self._producers.owner(made.path),
