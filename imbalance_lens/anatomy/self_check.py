@@ -40,16 +40,19 @@ def self_check(replay: Replay) -> list[Remark]:
         AnatomyError: its numbers would be wrong; the message says why.
     """
     few = _of_few(replay)
-    _check_repeats(few)
+    if not repeats(few):
+        raise AnatomyError(_RESTLESS)
     # The few have run since the batch has, so a replay of that shows what they have left behind.
     same = _tried_again(replay)
     if same is None:
         few = replay
         replay.disturb(replay.call)  # so that it keeps what it did
     if same is None or few is replay:
-        _check_traces(leaves_traces(replay))
+        keeps = leaves_traces(replay)
     else:
-        _check_traces(not _alike(same, replay.logits_all))
+        keeps = not _alike(same, replay.logits_all)
+    if keeps:
+        raise AnatomyError(_KEEPING)
     nested = _nested(few)
     if nested:
         return nested
@@ -71,24 +74,10 @@ def check_replay(replay: Replay) -> None:
     Raises:
         AnatomyError: it does not; the model is random, or keeps state.
     """
-    _check_repeats(replay)
-    _check_traces(leaves_traces(replay))
-
-
-def _check_repeats(replay: Replay) -> None:
     if not repeats(replay):
-        raise AnatomyError(
-            "Replaying the encoders' outputs does not give the model's own logits: in eval mode "
-            f"the model is random or keeps state between passes. {_REPEATABLE}"
-        )
-
-
-def _check_traces(found: bool) -> None:
-    if found:
-        raise AnatomyError(
-            "The model reads something that an encoder leaves behind besides its output (an "
-            f"attribute, say), which a replay cannot put back. {_REPEATABLE}"
-        )
+        raise AnatomyError(_RESTLESS)
+    if leaves_traces(replay):
+        raise AnatomyError(_KEEPING)
 
 
 def repeats(replay: Replay) -> bool:
@@ -152,6 +141,14 @@ _CLOSE = 1e-4
 """Relative to the largest logit, or to 1 where that is smaller."""
 
 _REPEATABLE = f"Make it repeatable, or {AT_INPUTS}."
+_RESTLESS = (
+    "Replaying the encoders' outputs does not give the model's own logits: in eval mode the model "
+    f"is random or keeps state between passes. {_REPEATABLE}"
+)
+_KEEPING = (
+    "The model reads something that an encoder leaves behind besides its output (an attribute, "
+    f"say), which a replay cannot put back. {_REPEATABLE}"
+)
 
 
 def _of_few(replay: Replay) -> Replay:
