@@ -172,7 +172,11 @@ class Call:
 
     def __call__(self, model: nn.Module) -> Any:
         """Return the model's output for copies of these inputs; a forward may write into them."""
-        args, kwargs = self.with_inputs(map_tensors(torch.clone, dict(self.inputs))).arguments()
+        return self.with_inputs(map_tensors(torch.clone, dict(self.inputs))).run(model)
+
+    def run(self, model: nn.Module) -> Any:
+        """Return the model's output for these very inputs."""
+        args, kwargs = self.arguments()
         return model(*args, **kwargs)
 
     def arguments(self) -> tuple[tuple, dict[str, Any]]:
@@ -275,10 +279,7 @@ def _positional_names(signature: inspect.Signature, count: int) -> tuple[str, ..
     return tuple(names[:count])
 
 
-_BY_POSITION = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-)
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _unpacked(name: str, packed: Any) -> dict[str, Any]:

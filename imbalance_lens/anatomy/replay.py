@@ -19,6 +19,7 @@ from ..hooks.recurrent import differentiable
 from ..observation import BN_STATS, Activation
 from ..trees import carries_signal, map_tensors
 from .answers import Answers, StandIn
+from .copies import Copies
 from .fills import FILLS, Fill
 from .outputs import LogitsOf, find_logits
 from .recording import answered, recorded
@@ -67,6 +68,7 @@ class Replay:
         self,
         replayer: Stage,
         call: Call,
+        copies: Copies,
         recorded: Recording,
         output: Any,
         logits_of: LogitsOf | None,
@@ -75,6 +77,7 @@ class Replay:
     ) -> None:
         self._replayer = replayer
         self.call = call
+        self._copies = copies
         self._start = start
         self.recorded = recorded
         wiring = replayer.wiring
@@ -209,7 +212,9 @@ class Replay:
         def stand_in(modality: str, site: Site, tree: Any, made: Recorded | None) -> Any:  # noqa: ARG001
             if modality not in given:
                 return tree
-            return map_tensors(lambda t: next(given[modality]) if carries_signal(t) else t, tree)
+            return map_tensors(
+                lambda t: next(given[modality]).clone() if carries_signal(t) else t, tree
+            )
 
         return self.logits_of(self._run(stand_in))
 
@@ -256,7 +261,9 @@ class Replay:
                 "The replay is over: the model may have changed since. Ask while the replayer is "
                 "open; a probe asks in observe."
             )
-        call = self._answers.with_inputs(call or self.call, stand_in)
+        copies = self._copies if call is None else Copies(call.inputs, again=False)
+        lent = self.call.with_inputs(copies.lend())
+        given = self._answers.with_inputs(lent, stand_in)
 
         def answer(target: Target, index: int) -> Any:
             return self._answers.of(target, index, stand_in)
@@ -266,4 +273,4 @@ class Replay:
             self._replayer.at(self._start),
             self._replayer.wiring.answering(answer, self.recorded),
         ):
-            return call(self._replayer.model)
+            return given.run(self._replayer.model)

@@ -17,6 +17,7 @@ from ..hooks.recurrent import differentiable
 from ..hooks.wrappers import unwrap
 from ..observation import Activation
 from ..trees import tensors
+from .copies import Copies
 from .outputs import LogitsOf
 from .replay import Replay
 from .sites import Recording, Wiring, check_recorded
@@ -60,6 +61,7 @@ class Replayer:
         self.wiring = Wiring(self.model, anatomy)
         self._logits_of = logits_of
         self._producers: Producers | None = None
+        self._lends: bool | None = None  # leaves its inputs as they are; None: not known yet
         self._restless: bool | None = None  # changes its buffers in eval mode; None: not known yet
         self.is_open = False
         self._frozen = ExitStack()
@@ -101,15 +103,19 @@ class Replayer:
             if site.input not in call.inputs:
                 known = ", ".join(map(repr, call.inputs))
                 raise AnatomyError(f"The model gets no input {site.input!r}; it gets {known}.")
+        copies = Copies(call.inputs, again=self._lends is not False)
         start = Buffers(self.model) if self._restless is not False else None
         with ExitStack() as stack:
             stack.enter_context(differentiable(self.model))
             recorded = stack.enter_context(self.wiring.recording(graph=graph))
             heard = stack.enter_context(self._listening(call, peaks_only)) if listen else None
-            output = call(self.model)
+            output = call.with_inputs(copies.lend()).run(self.model)
+        if self._lends is None:
+            self._lends = copies.untouched()
         if self._restless is None and start is not None:
             self._restless = start.moved()
-        return self.replay(call, recorded, output, start if self._restless else None, heard)
+        start = start if self._restless else None
+        return self.replay(call, recorded, output, start, heard, copies if self._lends else None)
 
     def replay(
         self,
@@ -118,6 +124,7 @@ class Replayer:
         output: Any = None,
         start: Buffers | None = None,
         heard: Mapping[str, Activation] | None = None,
+        copies: Copies | None = None,
     ) -> Replay:
         """Return the replay of a pass that ran elsewhere, under `wiring.recording`.
 
@@ -127,9 +134,11 @@ class Replayer:
             output: what the model gave. Default: fusion and head run once more, in eval mode.
             start: the buffers before that pass, for a model that changes them in eval mode.
             heard: what the activation functions gave, where somebody listened.
+            copies: of the inputs, lent to that pass; they are lent again.
         """
         check_recorded(recorded, self.wiring.claims)
-        replay = Replay(self, call, recorded, output, self._logits_of, start, heard)
+        copies = copies or Copies(call.inputs, again=bool(self._lends))
+        replay = Replay(self, call, copies, recorded, output, self._logits_of, start, heard)
         if self._logits_of is None:
             self._logits_of = replay.logits_of
         return replay
