@@ -42,7 +42,7 @@ class DeadFeatures(Probe):
     is in eval mode, in a training too.
 
     Cost: one or two reductions of each activation and some Python per layer, a few hundredths of
-    a pass. In a training, or with `bn_stats="batch"`, one more pass per batch. It keeps 32 bytes
+    a pass. In a training, or with `bn_stats="batch"`, one more pass per batch. It keeps 20 bytes
     per channel, 4 more per class, and 512 at most of examples that it is about to count.
 
     Args:

@@ -12,7 +12,7 @@ from tests.documents import REPOSITORY, blocks
 FOLDER = REPOSITORY / "docs" / "recipes"
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", [*recipes.names(), "index"])
 def test_the_code_of_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     codes = [b.text for b in blocks(f"docs/recipes/{name}.md") if b.language == "python"]
