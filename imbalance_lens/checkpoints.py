@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from . import checks
 from .errors import CheckpointError
 
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model", "net")
@@ -43,6 +44,7 @@ def load_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
     Raises:
         CheckpointError: there is no such file, it is damaged or no checkpoint, it holds objects
             that are not trusted, or it is not clear which of its entries are the weights.
+        SettingError: what is given is no path.
 
     Example:
         >>> import tempfile
@@ -52,6 +54,7 @@ def load_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
         ...     load_weights(file)
         {'bias': tensor([1., 1.])}
     """
+    checks.file("path", path)
     file = Path(path)
     weights = _weights_in(_content(file, trust=trust), file)
     names = _unwrapped(weights)

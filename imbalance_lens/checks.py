@@ -62,10 +62,23 @@ def fraction(name: str, value: object) -> None:
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
 
 
-def function(name: str, value: object) -> None:
-    """Complain unless `value` can be called; of a class, one that is made is meant."""
+def model(value: object) -> None:
+    """Complain unless `value` is a model; of a class, one that is made is meant."""
+    from torch import nn
+
+    _no_class("model", value)
+    if not isinstance(value, nn.Module):
+        raise SettingError(f"model must be a torch.nn.Module; got {value!r}.")
+
+
+def _no_class(name: str, value: object) -> None:
     if isinstance(value, type):
         raise SettingError(f"{name} is a class, {value.__name__}. Make one: {value.__name__}().")
+
+
+def function(name: str, value: object) -> None:
+    """Complain unless `value` can be called; of a class, one that is made is meant."""
+    _no_class(name, value)
     if not callable(value):
         raise SettingError(f"{name} must be a function; got {value!r}.")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import schema
 from .checkpoints import load_weights
-from .errors import NotApplicableError
+from .errors import NotApplicableError, SettingError
 from .hooks.wrappers import unwrap
 from .maps import as_rows
 from .observation import BatchNormState
@@ -62,7 +62,7 @@ def scan_filters(
         CheckpointError: the file cannot be read safely.
         NotApplicableError: no BatchNorm layer follows a convolution.
         UnknownNameError: there is no such convolution, or no BatchNorm layer of its width.
-        SettingError: as for `AbnormalBatchnorm`.
+        SettingError: weights of another kind; otherwise as for `AbnormalBatchnorm`.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU())
@@ -104,6 +104,11 @@ def _named(weights: Weights, *, trust: bool) -> Mapping[str, Tensor]:
     if isinstance(weights, str | os.PathLike):
         return load_weights(Path(weights), trust=trust)
     if not isinstance(weights, nn.Module):
+        if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+            raise SettingError(
+                "weights must be a checkpoint file, a state_dict (name -> tensor) or a model; got "
+                f"{type(weights).__name__}."
+            )
         return weights
     inner = unwrap(weights)
     named = dict(inner.state_dict())

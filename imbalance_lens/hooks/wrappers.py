@@ -7,11 +7,16 @@ import sys
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from .. import checks
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the user's own module inside DDP, DataParallel and torch.compile, nested at will.
 
     All module paths of the library refer to the unwrapped model.
+
+    Raises:
+        SettingError: it is no module.
     """
     while True:
         if isinstance(model, DistributedDataParallel | DataParallel):
@@ -19,6 +24,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         elif is_compiled(model):
             model = model._modules["_orig_mod"]  # pyright: ignore[reportAssignmentType]
         else:
+            checks.model(model)
             return model
 
 
