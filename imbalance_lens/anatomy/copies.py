@@ -16,7 +16,8 @@ class Copies:
     """Lends copies of inputs to one pass after another; a forward may write into them.
 
     What a pass has left as it was is lent again: a batch is replayed many times, and to copy large
-    inputs each time would cost more than fusion and head do.
+    inputs each time would cost more than fusion and head do. PyTorch counts the writes into a
+    tensor; those past its count (by `x.data` or numpy) are seen by `untouched` only.
 
     Args:
         inputs: the originals, by name, which no pass gets.
@@ -37,10 +38,7 @@ class Copies:
         return map_tensors(lambda tensor: self._lent(next(place), tensor), self._inputs)
 
     def untouched(self) -> bool | None:
-        """Say whether what was lent still equals the originals; None if nothing is lent twice.
-
-        Writes that PyTorch does not count, as by `x.data` or numpy, are seen here only.
-        """
+        """Say whether what was lent still equals the originals; None if nothing is lent twice."""
         if not self._kept:
             return None
         originals = tensors(self._inputs)
@@ -53,7 +51,7 @@ class Copies:
         if copy._version != version:
             copy = original.clone()
             self._kept[place] = copy, copy._version
-        return copy.view_as(copy)  # a forward may change the shape of a tensor, too
+        return copy.detach()  # a forward may change the shape of a tensor, too
 
 
 def _is_plain(tensor: Tensor) -> bool:

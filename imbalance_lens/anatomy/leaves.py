@@ -51,9 +51,10 @@ def first_rows(call: Call, rows: int) -> Call:
     return _cut(call, slice(rows))
 
 
-def last_rows(call: Call, rows: int) -> Call:
-    """Return the call with the last examples only."""
-    return _cut(call, slice(-rows, None))
+def middle_rows(call: Call, rows: int) -> Call:
+    """Return the call with examples from the middle of the batch only."""
+    first = (batch_size(call) - rows) // 2
+    return _cut(call, slice(first, first + rows))
 
 
 def _cut(call: Call, rows: slice) -> Call:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..hooks.answers import has_hooks, last_word
 from ..hooks.patches import patched
-from ..trees import clone, map_tensors
+from ..trees import carries_signal, clone, map_tensors
 
 
 class Target(NamedTuple):
@@ -56,8 +56,10 @@ def recorded(target: Target, calls: list[Recorded], *, graph: bool = False) -> I
         return map_tensors(torch.clone, output) if graph else clone(output)
 
     def record(*args: Any, **kwargs: Any) -> Any:
+        # Masks and lengths are asked for again; features are zero then.
+        held, named = map_tensors(lambda t: t if carries_signal(t) else t.clone(), (args, kwargs))
         output = original(*args, **kwargs)
-        calls.append(Recorded(ask, args, kwargs, kept(output)))
+        calls.append(Recorded(ask, held, named, kept(output)))
         return output
 
     def correct(output: Any) -> None:

@@ -262,7 +262,7 @@ class Replay:
                 "open; a probe asks in observe."
             )
         copies = self._copies if call is None else Copies(call.inputs, again=False)
-        lent = self.call.with_inputs(copies.lend())
+        lent = (call or self.call).with_inputs(copies.lend())
         given = self._answers.with_inputs(lent, stand_in)
 
         def answer(target: Target, index: int) -> Any:

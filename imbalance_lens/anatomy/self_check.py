@@ -12,7 +12,7 @@ from ..batches import Call
 from ..checks import AT_INPUTS
 from ..errors import AnatomyError
 from ..trees import carries_signal, map_tensors, tensors
-from .leaves import batch_size, last_rows
+from .leaves import batch_size, middle_rows
 from .replay import Replay
 
 FEW = 2
@@ -31,7 +31,7 @@ def self_check(replay: Replay) -> list[Remark]:
 
     Costs a pass of two examples through the model, another one through its encoders, some of
     fusion and head, and two of fusion and head with the whole batch, of which others may take
-    another way through the model. More where something is amiss.
+    another way through the model; with the whole batch all of it, where two examples do not do.
 
     Returns:
         What could not be tried, and which inputs reach the logits past the sites.
@@ -39,20 +39,9 @@ def self_check(replay: Replay) -> list[Remark]:
     Raises:
         AnatomyError: its numbers would be wrong; the message says why.
     """
-    few = _of_few(replay)
-    if not repeats(few):
-        raise AnatomyError(_RESTLESS)
-    # The few have run since the batch has, so a replay of that shows what they have left behind.
-    same = _tried_again(replay)
-    if same is None:
-        few = replay
-        replay.disturb(replay.call)  # so that it keeps what it did
-    if same is None or few is replay:
-        keeps = leaves_traces(replay)
-    else:
-        keeps = not _alike(same, replay.logits_all)
-    if keeps:
-        raise AnatomyError(_KEEPING)
+    few, same = _of_few(replay)
+    if few is replay:
+        check_replay(replay)
     nested = _nested(few)
     if nested:
         return nested
@@ -89,20 +78,11 @@ def _again(replay: Replay) -> Tensor:
     return replay.logits_of(replay.rerun(replay.modalities))
 
 
-def _tried_again(replay: Replay) -> Tensor | None:
-    """Return the logits of a replay, if the model still takes a batch of that size."""
-    try:
-        again = _again(replay)
-    except Exception:  # it keeps something of other examples, maybe only how many
-        return None
-    return again if again.shape == replay.logits_all.shape else None
-
-
 def _alike(one: Tensor, other: Tensor) -> bool:
     """Say whether two tensors are the same but for rounding."""
     if one.shape != other.shape or not other.numel():
         return one.shape == other.shape
-    scale = float(other.abs().max().clamp_min(1.0).nan_to_num())
+    scale = float(other.nan_to_num(0.0, 0.0, 0.0).abs().max().clamp_min(1.0))
     return torch.allclose(one, other, rtol=_CLOSE, atol=_CLOSE * scale, equal_nan=True)
 
 
@@ -151,13 +131,26 @@ _KEEPING = (
 )
 
 
-def _of_few(replay: Replay) -> Replay:
+def _of_few(replay: Replay) -> tuple[Replay, Tensor | None]:
+    """Return a replay of few of the examples, and the logits of the whole one, replayed since.
+
+    The whole one itself, and None, where those are not its own any more: the model is random, or
+    the few have left something behind, if only how many they are.
+    """
     if batch_size(replay.call) <= FEW:
-        return replay
-    try:
-        return replay.again(last_rows(replay.call, FEW))
-    except Exception:  # not the batch was cut, or the model needs more examples
-        return replay
+        return replay, None
+    some = middle_rows(replay.call, FEW)
+    for call in (_exchanged(some, list(some.inputs)), some):
+        try:
+            few = replay.again(call or some)
+            same = _again(replay) if repeats(few) else None
+        except Exception:  # the model wants an order or more examples, or not the batch was cut
+            continue
+        if same is not None and _alike(same, replay.logits_all):
+            return few, same
+        break
+    replay.disturb(replay.call)  # so that the model keeps what it did
+    return replay, None
 
 
 def _leak(names: Collection[str], replay: Replay, same: Tensor) -> bool | None:
@@ -182,7 +175,10 @@ def _exchanged(call: Call, names: Collection[str]) -> Call | None:
         if batch < FEW or not tensor.ndim or len(tensor) != batch or tensor.layout != torch.strided:
             return tensor
         moved = True
-        return tensor.roll(1, 0)
+        rolled = tensor.roll(1, 0)
+        if carries_signal(tensor):
+            rolled[0] = tensor[1]  # twice, so that the mean of all is another one, too
+        return rolled
 
     def roll_all(tree: Any) -> Any:
         nonlocal moved
@@ -210,7 +206,10 @@ def _bypasses(replay: Replay, same: Tensor | None = None) -> list[Remark]:
 
 
 def _nested(replay: Replay) -> list[Remark]:
-    """Say which encoders take in what another modality's gives."""
+    """Say which encoders take in what another modality's gives.
+
+    Which those are is tried only if some encoder is another one without all the others.
+    """
     modalities = replay.modalities
     alone = (_changed(replay, [each for each in modalities if each != name]) for name in modalities)
     if all(changed == [] for changed in alone):

@@ -23,7 +23,7 @@ class Extremes:
         nan: (channels,), examples in which it holds a NaN.
         highest: (channels,), its largest entry; NaN where one is.
         weakest: (channels,), the smallest of the examples' largest entries.
-        lowest: (channels,), its smallest entry, or a bound below that.
+        lowest: (channels,), its smallest entry of those that were looked at.
         class_dead: (classes, channels), the dead ones of the examples with a label.
         class_examples: (classes,), the examples with a label.
         examples: all of them.
@@ -67,7 +67,7 @@ class Extremes:
 
         Args:
             highest: (batch, channels), the ends of each example's map.
-            lowest: (batch, channels), or bounds below those.
+            lowest: (batch, channels).
             labels: (batch,) class indices, or empty.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Self
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _FAR = 1e-3
-"""Difference between peaks of a channel, in largest entries of its layer, from which on it varies.
-
-A thousand times what low variance allows.
-"""
+"""Between peaks of a channel that varies, in largest entries of its layer."""
 Layout = tuple[tuple[str, int], ...]
 """Place and number of channels of all that one batch has shown, in its order."""
 
@@ -87,10 +84,10 @@ class DeadFeatures(Probe):
         checks.one_of("bn_stats", self.bn_stats, BN_STATS)
 
     def peaks_only(self) -> frozenset[str]:
-        """Return the places of which no channel can be constant, or vary little, any more.
+        """Return the places of rectifiers whose further lower ends decide nothing.
 
-        Only of rectifiers, which give nothing below 0. None on an accelerator: to know it there,
-        the host would wait.
+        Every channel has been at 0, below which they give nothing, or varies by far too much to
+        be constant. None on an accelerator: to know it there, the host would wait.
         """
         return frozenset(self._varied)
 
@@ -109,7 +106,7 @@ class DeadFeatures(Probe):
         layout = tuple((place, heard.highest.shape[1]) for place, heard in usable.items())
         device = seen.logits.device  # activations are on several where the model is
         highest = torch.cat([heard.highest.to(device) for heard in usable.values()], 1)
-        lowest = _lows(usable.values(), highest)
+        lowest = torch.cat([_lows(heard).to(device) for heard in usable.values()], 1)
         if layout not in self._seen:
             classes = seen.logits.shape[1] if self.per_class else 0
             self._seen[layout] = Extremes.none_of(highest, classes, self.tolerance)
@@ -169,12 +166,9 @@ class DeadFeatures(Probe):
         return ""
 
 
-def _lows(heard: Collection[Activation], highest: Tensor) -> Tensor:
-    """Return the lower ends; 0 for a rectifier of which they do not matter any more."""
-    if all(each.lowest is None for each in heard):
-        return torch.zeros_like(highest)
-    lows = (torch.zeros_like(e.highest) if e.lowest is None else e.lowest for e in heard)
-    return torch.cat([each.to(highest.device) for each in lows], 1)
+def _lows(heard: Activation) -> Tensor:
+    """Return the lower ends; the upper ones where they do not matter any more."""
+    return heard.highest if heard.lowest is None else heard.lowest
 
 
 def _vary(highest: Tensor, weakest: Tensor, lowest: Tensor) -> bool:

@@ -44,8 +44,10 @@ def test_what_nobody_has_written_into_is_lent_again():
         lambda x: x.unsqueeze_(0).mul_(2),
         lambda x: x.t_().fill_(3),
         lambda x: torch.relu_(x),
+        lambda x: x.detach_().sub_(1),
+        torch.enable_grad()(lambda x: x.mul_(nn.Parameter(torch.ones(2)))),
     ],
-    ids=["add_", "row", "unsqueeze_", "t_", "relu_"],
+    ids=["add_", "row", "unsqueeze_", "t_", "relu_", "detach_", "with a graph"],
 )
 def test_what_was_written_into_is_copied_anew(write: Callable[[Tensor], Any]):
     original = torch.randn(3, 2)
@@ -161,6 +163,37 @@ def test_a_model_that_begins_to_write_later_does_not_spoil_what_others_get():
         lens.diagnose(model, data, WHO, ["shapley"])
     for given, wanted in zip(data, batches(), strict=True):
         assert all(map(torch.equal, given, wanted))
+
+
+class Masked(nn.Linear):
+    def forward(self, input: Tensor, mask: Tensor) -> Tensor:
+        return super().forward(input) + mask
+
+
+class Unmasking(Late):
+    """Writes into a mask that an encoder got, where the other modality is absent."""
+
+    def __init__(self) -> None:
+        super().__init__(untouched)
+        self.a = Masked(4, 3)
+
+    def forward(self, a: Tensor, mask: Tensor, b: Tensor) -> Tensor:
+        signals = [self.a(a, mask), self.b(b)]
+        if not signals[1].any():
+            mask.zero_()
+        return self.head(torch.cat(signals, 1))
+
+
+@torch.no_grad()
+def test_what_an_encoder_got_stays_whatever_a_later_replay_writes():
+    model, (a, b, _), answers = Unmasking(), batches()[0], []
+    for asked in (False, True):
+        with Replayer(model, lens.Anatomy(WHO)) as replayer:
+            replay = replayer.capture(bind(model, (a, a[:, :1] > 0, b)))
+            if asked:
+                replay.logits(["a"])
+            answers.append(replay.logits(["b"], "input"))
+    torch.testing.assert_close(*answers)
 
 
 def test_replays_of_a_batch_share_one_copy():

@@ -105,3 +105,11 @@ def test_lower_ends_are_not_looked_at_once_no_channel_can_be_constant(monkeypatc
     looked.clear()
     dead_of(maps, 64)
     assert looked.count((64, 8, 3, 3)) == 10
+
+
+@pytest.mark.parametrize("size", [64, 200])
+def test_low_variance_is_beside_what_the_layer_spans_not_beside_zero(size):
+    maps = 1000 + 2 * torch.rand(200, 64, 3, 3) + 3 * torch.rand(200, 64, 1, 1)
+    maps[:, 0] = 3e-4 * torch.rand(200, 3, 3)
+    maps[:, 0, 0, 0] = 0
+    assert not dead_of(maps, size)["low_variance"].any()
