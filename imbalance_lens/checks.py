@@ -62,13 +62,11 @@ def fraction(name: str, value: object) -> None:
         raise SettingError(f"{name} must lie between 0 and 1, both excluded; got {value!r}.")
 
 
-def model(value: object) -> None:
-    """Complain unless `value` is a model; of a class, one that is made is meant."""
-    from torch import nn
-
-    _no_class("model", value)
-    if not isinstance(value, nn.Module):
-        raise SettingError(f"model must be a torch.nn.Module; got {value!r}.")
+def instance(name: str, value: object, kind: type, known_as: str) -> None:
+    """Complain unless `value` is of a kind; of a class, one that is made is meant."""
+    _no_class(name, value)
+    if not isinstance(value, kind):
+        raise SettingError(f"{name} must be a {known_as}; got {value!r}.")
 
 
 def _no_class(name: str, value: object) -> None:

@@ -24,7 +24,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         elif is_compiled(model):
             model = model._modules["_orig_mod"]  # pyright: ignore[reportAssignmentType]
         else:
-            checks.model(model)
+            checks.instance("model", model, nn.Module, "torch.nn.Module")
             return model
 
 
