@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Self
@@ -106,7 +106,7 @@ class DeadFeatures(Probe):
         layout = tuple((place, heard.highest.shape[1]) for place, heard in usable.items())
         device = seen.logits.device  # activations are on several where the model is
         highest = torch.cat([heard.highest.to(device) for heard in usable.values()], 1)
-        lowest = torch.cat([_lows(heard).to(device) for heard in usable.values()], 1)
+        lowest = _lows(usable.values(), highest)
         if layout not in self._seen:
             classes = seen.logits.shape[1] if self.per_class else 0
             self._seen[layout] = Extremes.none_of(highest, classes, self.tolerance)
@@ -166,9 +166,12 @@ class DeadFeatures(Probe):
         return ""
 
 
-def _lows(heard: Activation) -> Tensor:
+def _lows(heard: Collection[Activation], highest: Tensor) -> Tensor:
     """Return the lower ends; the upper ones where they do not matter any more."""
-    return heard.highest if heard.lowest is None else heard.lowest
+    if all(each.lowest is None for each in heard):
+        return highest
+    lows = [each.highest if each.lowest is None else each.lowest for each in heard]
+    return torch.cat([low.to(highest.device) for low in lows], 1)
 
 
 def _vary(highest: Tensor, weakest: Tensor, lowest: Tensor) -> bool:
