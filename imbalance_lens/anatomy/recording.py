@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..hooks.answers import has_hooks, last_word
 from ..hooks.patches import patched
@@ -56,10 +56,9 @@ def recorded(target: Target, calls: list[Recorded], *, graph: bool = False) -> I
         return map_tensors(torch.clone, output) if graph else clone(output)
 
     def record(*args: Any, **kwargs: Any) -> Any:
-        # Masks and lengths are asked for again; features are zero then.
-        held, named = map_tensors(lambda t: t if carries_signal(t) else t.clone(), (args, kwargs))
+        held = tuple(map(_held, args)), {name: _held(value) for name, value in kwargs.items()}
         output = original(*args, **kwargs)
-        calls.append(Recorded(ask, held, named, kept(output)))
+        calls.append(Recorded(ask, *held, output=kept(output)))
         return output
 
     def correct(output: Any) -> None:
@@ -97,6 +96,12 @@ def answered(target: Target, answer: Callable[[], Any]) -> Iterator[None]:
 
     with patched(owner, method, stub), last_word(owner, insist):
         yield
+
+
+def _held(argument: Any) -> Any:
+    """Return a copy of a mask or of lengths, which are asked with again; features are 0 then."""
+    is_told = isinstance(argument, Tensor) and not carries_signal(argument)
+    return argument.clone() if is_told else argument
 
 
 def _through_hooks(target: Target, original: Callable[..., Any]) -> Callable[..., Any]:
