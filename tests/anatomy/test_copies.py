@@ -78,17 +78,20 @@ def test_writes_that_are_not_counted_are_seen_by_comparing():
 
 
 @pytest.mark.parametrize(
-    ("context", "tensor"),
+    ("context", "change"),
     [
-        (torch.enable_grad, torch.ones(3)),
-        (torch.inference_mode, torch.ones(3)),
-        (torch.no_grad, torch.ones(3, requires_grad=True)),
-        (torch.no_grad, torch.eye(3).to_sparse()),
-        (torch.no_grad, nn.Parameter(torch.ones(3), requires_grad=False)),
+        (torch.enable_grad, torch.clone),
+        (torch.inference_mode, torch.clone),
+        (torch.no_grad, lambda x: x.clone().requires_grad_()),
+        (torch.no_grad, Tensor.to_sparse),
+        (torch.no_grad, lambda x: nn.Parameter(x, requires_grad=False)),
     ],
     ids=["grad", "inference", "leaf", "sparse", "parameter"],
 )
-def test_what_cannot_be_shared_is_copied_each_time(context: Any, tensor: Tensor):
+def test_what_cannot_be_shared_is_copied_each_time(
+    context: Any, change: Callable[[Tensor], Tensor]
+):
+    tensor = change(torch.ones(3))
     with context():
         copies = Copies({"x": tensor})
         first, second = copies.lend()["x"], copies.lend()["x"]
