@@ -210,3 +210,26 @@ def test_replays_of_a_batch_share_one_copy():
     assert len(model.seen) == 9
     assert len(set(model.seen)) == 1
     assert model.seen[0] != batch[0].data_ptr()
+
+
+class Overwriting(Late):
+    """The head writes into the features it gets."""
+
+    def __init__(self) -> None:
+        super().__init__(untouched)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        features = self.a(a).relu_().mul_(2)
+        return self.head(torch.cat([features, self.b(b)], 1))
+
+
+@torch.no_grad()
+def test_features_that_are_handed_in_are_not_written_into():
+    model, (a, b, _) = Overwriting(), batches()[0]
+    with Replayer(model, lens.Anatomy(WHO)) as replayer:
+        replay = replayer.capture(bind(model, (a, b)))
+        given = replay.signals["a"][0] - 1
+        wanted = given.clone()
+        first, second = (replay.fuse({"a": [given]}) for _ in range(2))
+    assert torch.equal(given, wanted)
+    torch.testing.assert_close(first, second)
